@@ -1,0 +1,7 @@
+//! Feeds bytes to the judge `slowlog` of `judges.rs`.
+#![no_main]
+
+#[path = "../judges.rs"]
+mod judges;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| judges::slowlog(data));

@@ -1,0 +1,26 @@
+//! What the fleet's metrics page says besides rows: alerts, operations, decisions, thresholds.
+//!
+//! Invariant: a picture taken by a loop, so a scrape never asks the store; when the store is away
+//! the last picture stays.
+
+use std::collections::BTreeSet;
+
+use exporter::encode::ThresholdPoint;
+use model::alert::Alert;
+use model::incident::Verb;
+use model::operation::{OperationKind, OperationState};
+use model::risk::RiskClass;
+use model::{InstanceId, ServiceId};
+
+/// The picture.
+#[derive(Default)]
+pub(crate) struct FleetFacts {
+    pub alerts: Vec<Alert>,
+    pub operations: Vec<(OperationKind, OperationState, u64)>,
+    pub refusals: Vec<(String, u64)>,
+    pub decisions: Vec<(String, Verb, String, u64)>,
+    pub thresholds: Vec<ThresholdPoint>,
+    pub drift: Vec<(ServiceId, String, u64)>,
+    pub maintenance: BTreeSet<InstanceId>,
+    pub zone_risks: Vec<(ServiceId, RiskClass, usize)>,
+}

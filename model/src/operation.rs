@@ -78,20 +78,6 @@ word! {
     }
 }
 
-impl OperationKind {
-    /// Every kind.
-    pub const ALL: &'static [OperationKind] = &[
-        OperationKind::Switchover,
-        OperationKind::NodeRestart,
-        OperationKind::ParamChange,
-        OperationKind::PasswordRotate,
-        OperationKind::ClientsKill,
-        OperationKind::MemoryPurge,
-        OperationKind::SlowlogReset,
-        OperationKind::Bgsave,
-    ];
-}
-
 impl OperationState {
     /// No further change happens by itself.
     pub fn is_final(self) -> bool {

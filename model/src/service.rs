@@ -11,6 +11,8 @@ macro_rules! word {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         pub enum $name { $($(#[$vd])* #[serde(rename = $text)] $v,)* }
         impl $name {
+            /// Every one, in the order of declaration.
+            pub const ALL: &'static [$name] = &[$($name::$v,)*];
             /// As written in files, JSON and labels.
             pub fn as_str(self) -> &'static str {
                 match self { $($name::$v => $text,)* }

@@ -49,6 +49,8 @@ const REPEATS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 /// What the watch tasks share with each other and show to the rest.
 #[derive(Default)]
 pub(crate) struct Watching {
+    /// What all turns are counted from.
+    pub anchor: turns::Anchor,
     /// What each task may be asked, and shows besides its row.
     pub desks: Desks,
     /// Grades that outlive the process.
@@ -68,8 +70,9 @@ pub(crate) async fn watch(app: Arc<App>, id: InstanceId, desk: Arc<Desk>, stop: 
     let exporter = &app.config.exporter;
     let base = Duration::from_secs(u64::from(exporter.interval_s));
     let every = Duration::from_secs(u64::from(exporter.accept_interval_s));
-    let mut turns = Turns::new(id.clone(), base, Instant::now());
-    let mut accepts = Accepts::new(&id, every, base, Instant::now());
+    let anchor = app.watching.anchor;
+    let mut turns = Turns::new(id.clone(), base, anchor, Instant::now());
+    let mut accepts = Accepts::new(&id, every, base, anchor);
     let mut watched = Watched::new(&app, id, base, desk);
     loop {
         turns.set_interval(watched.interval(&app, base), Instant::now());

@@ -12,7 +12,7 @@ use model::reading::Failure;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::turns;
+use super::turns::{self, Anchor};
 use crate::app::App;
 
 /// How a probe ended; none: there was nobody to ask.
@@ -28,8 +28,9 @@ pub(super) struct Accepts {
 
 impl Accepts {
     /// The first probe is within one period; its moment lies between two polls.
-    pub(super) fn new(id: &InstanceId, every: Duration, poll: Duration, now: Instant) -> Accepts {
-        let due = now + turns::phase(id, every) + poll / 2;
+    pub(super) fn new(id: &InstanceId, every: Duration, poll: Duration, anchor: Anchor) -> Accepts {
+        let between = turns::phase(id, every) + poll / 2;
+        let due = anchor.moment_after(Instant::now(), between, every);
         Accepts { every, due, running: None }
     }
 

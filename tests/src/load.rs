@@ -17,6 +17,9 @@ use crate::wait;
 /// A client's own time-out: longer than any pause of a switchover.
 const CALL: Duration = Duration::from_secs(10);
 const DIAL: Duration = Duration::from_millis(500);
+/// Between two writes of one writer: some hundred a second show every loss; as fast as they can they
+/// would take both cores from the servers and the program they are there to test.
+const PACE: Duration = Duration::from_millis(1);
 /// Keys read back at once.
 const CHUNK: usize = 500;
 
@@ -201,6 +204,7 @@ async fn write(
         if done {
             keys.push(key);
             acknowledged.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(PACE).await;
         } else {
             map = None;
             // A client's back-off; without it errors would keep both cores busy.

@@ -70,8 +70,6 @@ impl Cachewarden {
 
     /// Folder, key and configuration, nothing started.
     pub fn prepared(options: &Options) -> Cachewarden {
-        // A test's client may be the first to need TLS.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let keep = tempfile::Builder::new().prefix("cw-test-").tempdir().expect("tempdir");
         let dir = keep.path().to_path_buf();
         let url = format!("http://127.0.0.1:{}", free_port("127.0.0.1"));
@@ -94,7 +92,7 @@ impl Cachewarden {
         );
         let config = dir.join("cachewarden.toml");
         fs::write(&config, text).expect("configuration");
-        let http = reqwest::Client::builder().no_proxy().build().expect("client");
+        let http = http().build().expect("client");
         let token = tokio::sync::OnceCell::new();
         Cachewarden { url, dir, config, child: None, token, http, _keep: keep }
     }
@@ -264,6 +262,13 @@ async fn taken<F: Future<Output = (u16, Value)>>(mut ask: impl FnMut() -> F) -> 
         async move { Some(asked.await).filter(|(status, _)| *status != 503) }
     })
     .await
+}
+
+/// A client of HTTP as tests need it. reqwest is built without a TLS provider of its own, and a test
+/// that is alone in its process may be the first to need one; a second installation is refused.
+pub fn http() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
 }
 
 async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {

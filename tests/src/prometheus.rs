@@ -68,7 +68,7 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .expect("Prometheus starts");
-        let http = reqwest::Client::builder().no_proxy().build().expect("client");
+        let http = crate::process::http().build().expect("client");
         let mut new = Prometheus { child, url: format!("http://{address}"), http, dir };
         new.is_ready(&nonce).await;
         new

@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::view::OperationPage;
 use serde_json::{Value, json};
 
-use crate::process::{Cachewarden, Options, binary};
+use crate::process::{Cachewarden, Options, binary, http};
 use crate::wait;
 
 /// Longest answer: an apply of a small fleet on a loaded machine.
@@ -56,7 +56,7 @@ impl Warden {
         let mut warden = Warden {
             store: away.unwrap_or_else(|| process.dir.join("cw.db")),
             env: vec![("CACHEWARDEN_FAULT".into(), format!("@{}", fault.display()))],
-            http: reqwest::Client::builder().no_proxy().timeout(ANSWER).build().expect("client"),
+            http: http().timeout(ANSWER).build().expect("client"),
             process,
             fault,
             token: String::new(),

@@ -119,8 +119,7 @@ fn at_once() -> PolicyDoc {
 }
 
 fn http() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().expect("a client")
+    tests::process::http().build().expect("a client")
 }
 
 fn am(url: &str) -> AlertmanagerConfig {

@@ -224,7 +224,7 @@ impl Course {
                 return false;
             }
             assert!(Instant::now() < end, "{fault}: neither dead nor over\n{}", warden.tail());
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

@@ -137,8 +137,6 @@ struct Peer {
 
 impl Peer {
     async fn start() -> Peer {
-        // reqwest is built without a TLS provider of its own; a second installation is refused.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = format!("127.0.0.1:{}", free_port("127.0.0.1"));
         let child = Command::new(program("prometheus-redis-exporter"))
             .args(["-web.listen-address", &address])
@@ -154,7 +152,7 @@ impl Peer {
 
     async fn get(&self, path: &str) -> Option<String> {
         let url = format!("http://{}{path}", self.address);
-        let client = reqwest::Client::builder().no_proxy().build().ok()?;
+        let client = tests::process::http().build().ok()?;
         client.get(url).send().await.ok()?.text().await.ok()
     }
 

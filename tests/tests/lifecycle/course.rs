@@ -109,7 +109,7 @@ async fn died_or_over(stage: &mut Stage, id: Option<&str>) -> Option<OperationPa
             return Some(page);
         }
         assert!(Instant::now() < end, "neither dead nor over\n{}", stage.warden.tail());
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

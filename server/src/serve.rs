@@ -260,7 +260,7 @@ impl Signals {
     }
 }
 
-fn clock() -> At {
+pub(crate) fn clock() -> At {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     At::from_ms(now.as_millis() as i64)
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use model::At;
 use serde_json::{Value, json};
 
 use super::fleet::{Fleet, MASTER_NAME, ZONES};
@@ -14,6 +15,9 @@ const RULES: &[(&str, &str)] = &[
     ("cw-meta.yml", include_str!("../../../rules/cw-meta.yml")),
     ("recording.yml", include_str!("../../../rules/recording.yml")),
 ];
+
+/// How long restarts are no news, hours: a demonstration is over by then.
+const QUIET_H: i64 = 24;
 
 /// Addresses of the parts.
 pub(super) struct Parts {
@@ -87,7 +91,7 @@ pub(super) fn peers(dir: &Path, parts: &Parts, intake_token: &str) -> anyhow::Re
 }
 
 /// The inventory document: three services of tenant `demo`.
-pub(super) fn inventory(fleet: &Fleet) -> Value {
+pub(super) fn inventory(fleet: &Fleet, now: At) -> Value {
     let zone_of = |address: &str| {
         let zone = ZONES.iter().position(|z| address.starts_with(&format!("{z}:"))).unwrap_or(0);
         format!("az-{}", zone + 1)
@@ -137,12 +141,33 @@ pub(super) fn inventory(fleet: &Fleet) -> Value {
             ],
             "services": [solo, shop, catalog],
         }],
-        // So that the demonstration need not wait a minute, and is not full of the news that servers
-        // it started minutes ago were started; everything else is inherited.
-        "policies": [
-            {"policy": "instance-down", "scope": "tenant:demo",
-             "levels": {"critical": {"for": "15s"}}},
-            {"policy": "restarted", "scope": "tenant:demo", "enabled": false},
-        ],
+        "policies": policies(now),
     })
+}
+
+/// So that the demonstration need not wait a minute, and is not full of the news that servers it
+/// started minutes ago were started; everything else is inherited.
+fn policies(now: At) -> Value {
+    json!([
+        {"policy": "instance-down", "scope": "tenant:demo", "levels": {"critical": {"for": "15s"}}},
+        {"policy": "restarted", "scope": "tenant:demo", "enabled": false,
+         "until": now + QUIET_H * 3_600_000},
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use model::policy::PolicyDoc;
+    use model::policy::check::flaws;
+
+    use super::*;
+
+    #[test]
+    fn the_policies_of_the_demonstration_are_taken() {
+        let now = At::from_ms(1_763_800_000_000);
+        let docs: Vec<PolicyDoc> = serde_json::from_value(policies(now)).expect("policies");
+        for doc in docs {
+            assert_eq!(flaws(&doc, now), []);
+        }
+    }
 }

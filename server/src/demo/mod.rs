@@ -209,7 +209,8 @@ async fn sign_in(parts: &Parts, warden: &mut Process, password: &str) -> anyhow:
 
 /// Applies the inventory and switches one runbook to auto for the demonstration's own tenant.
 async fn set_up(client: &Client, fleet: &Fleet) -> anyhow::Result<()> {
-    let applied = client.post("/apply", &files::inventory(fleet), &[]).await?;
+    let inventory = files::inventory(fleet, crate::serve::clock());
+    let applied = client.post("/apply", &inventory, &[]).await?;
     if applied.status >= 300 {
         bail!("applying the inventory: {} {}", applied.status, applied.body);
     }

@@ -43,12 +43,7 @@ impl Default for Anchor {
 
 impl Anchor {
     /// The first moment after `now` that is `phase` into an interval.
-    pub(super) fn moment_after(
-        self,
-        now: Instant,
-        phase: Duration,
-        interval: Duration,
-    ) -> Instant {
+    pub(super) fn moment_after(self, now: Instant, phase: Duration, interval: Duration) -> Instant {
         let first = self.0 + phase;
         let Some(since) = now.checked_duration_since(first) else { return first };
         let interval = interval.as_nanos().max(1);
@@ -77,12 +72,7 @@ pub(super) struct Turns {
 
 impl Turns {
     /// The first turn is within one interval after `now`, a short one.
-    pub(super) fn new(
-        id: InstanceId,
-        interval: Duration,
-        anchor: Anchor,
-        now: Instant,
-    ) -> Turns {
+    pub(super) fn new(id: InstanceId, interval: Duration, anchor: Anchor, now: Instant) -> Turns {
         let short = interval.min(FIRST_WITHIN);
         let due = anchor.moment_after(now, phase(&id, short), short);
         Turns { id, anchor, interval, due, extra: Extra::new(now) }

@@ -16,6 +16,6 @@ cd "$(dirname "$0")/../.."
 PEER_CURRENT=$(./tests/bench/peers.sh)
 export PEER_CURRENT
 profile=${BENCH_PROFILE:-dist}
-cargo build --profile "$profile" --locked --quiet --package cli
-cargo build --profile "$profile" --locked --quiet --package tests --example exporter_bench
+# Both at once, or what they share is built twice, with other features.
+cargo build --profile "$profile" --locked --quiet -p cli -p tests --bin cachewarden --example exporter_bench
 exec "${CARGO_TARGET_DIR:-target}/$profile/examples/exporter_bench" "$@"

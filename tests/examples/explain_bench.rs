@@ -60,7 +60,8 @@ fn document(port: u16) -> Value {
     let mut fleet = inventory((0..SERVICES).map(service).collect::<Vec<_>>().into());
     let systems = (0..SYSTEMS).map(|n| json!({"id": format!("y{n}")}));
     fleet["tenants"][0]["systems"] = systems.collect::<Vec<_>>().into();
-    fleet["policies"] = json!([{"policy": "restarted", "scope": "tenant:pay", "enabled": false}]);
+    fleet["policies"] = json!([{"policy": "restarted", "scope": "tenant:pay",
+        "enabled": false, "until": "2099-01-01T00:00:00Z"}]);
     fleet
 }
 

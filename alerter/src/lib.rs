@@ -55,7 +55,7 @@ pub use gate::Gate;
 pub use grid::{Column, Grid, evaluate_grid};
 pub use intake::{IntakeError, Receipt};
 pub use live::{Change, Identity, Live, Pulse};
-pub use outlook::outlook;
+pub use outlook::{Objective, objective, outlook};
 pub use plan::{Bearer, Delegated, Ground, Plan, Slot, Threshold};
 pub use rings::{POINTS_PER_INSTANCE_MAX, Windows};
 pub use status::{ReceiverStatus, Status};

@@ -1,8 +1,8 @@
 //! What the Board and the inventory together tell of services and of what lies above them.
 //!
 //! Invariant: of what was not read nothing is claimed: a service of which no node was read has no
-//! count of masters. Series of parts that do not exist yet (error budgets, rotations, schedules) are
-//! left out, and policies about them have no data.
+//! count of masters. Series of parts that do not exist yet (rotations, schedules) are left out, and
+//! policies about them have no data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,32 @@ use model::score::{Dimension, Level};
 use model::service::{Class, InstanceKind, Mode, Service};
 use model::{ServiceId, SystemId, TenantId};
 
-use crate::signal::{Kind, MASTERS_EXPECTED, MASTERS_SEEN, Object, Outlook, ZONE_SHARE, score_key};
+use crate::signal::{
+    Kind, MASTERS_EXPECTED, MASTERS_SEEN, Object, Outlook, ZONE_SHARE, picked, score_key,
+};
+
+/// What users got of a service, by window (`5m`, `1h` …).
+#[derive(Debug, Clone, Copy)]
+pub struct Objective<'a> {
+    /// Burn rates; none without a target.
+    pub burn: &'a [(&'static str, Option<f64>)],
+    /// Shares nobody can tell about.
+    pub unknown: &'a [(&'static str, f64)],
+}
+
+/// Adds what users got of a service.
+pub fn objective(out: &mut Outlook, service: &ServiceId, objective: Objective<'_>) {
+    let object = Object::Service(service.clone());
+    let mut set = |name, window, value| {
+        out.set(&picked(name, "window", window), object.clone(), "", value);
+    };
+    for (window, burn) in objective.burn {
+        burn.iter().for_each(|burn| set("cachewarden_slo_burn_rate", window, *burn));
+    }
+    for (window, share) in objective.unknown {
+        set("cachewarden_slo_unknown_ratio", window, *share);
+    }
+}
 
 /// Everything known of objects other than instances.
 pub fn outlook(inventory: &Inventory, rows: &[Arc<Row>], rollup: &Rollup) -> Outlook {

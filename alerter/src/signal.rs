@@ -15,7 +15,7 @@ use model::score::Level;
 pub use node::{
     Ambiguous, Arithmetic, Each, Join, Node, ObjectLeaf, Out, Program, Scope, Source, Windowed,
 };
-pub use object::{Kind, Object, Outlook, score_key};
+pub use object::{Kind, Object, Outlook, picked, score_key};
 pub use promql::{Compiled, scoped};
 pub use series::{Family, Leaf, SUB_SERIES_MAX, Scalar};
 

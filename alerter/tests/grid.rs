@@ -7,7 +7,10 @@ mod stage;
 use std::sync::{Arc, Mutex};
 
 use alerter::signal::{MASTERS_EXPECTED, MASTERS_SEEN, Object, Outlook};
-use alerter::{Cell, Change, Grid, Ground, Plan, evaluate, evaluate_grid, outlook};
+use alerter::{
+    Cell, Change, Grid, Ground, Objective, Plan, defaults, evaluate, evaluate_grid, objective,
+    outlook,
+};
 use model::InstanceId;
 use model::alert::Phase;
 use model::board::Rollup;
@@ -276,4 +279,59 @@ fn two_masters_count_as_two_only_when_they_were_masters_at_one_time() {
     );
     assert_eq!(seen(&[Arc::new(f.row(1, 0, true))]), Some(0.0));
     assert_eq!(seen(&[Arc::new(f.row(1, 0, false))]), None, "nothing was read");
+}
+
+/// The fleet under a shipped policy.
+fn shipped(policy: &str) -> Fleet {
+    let doc = defaults::policies().iter().find(|d| d.policy == policy).unwrap();
+    Fleet::new(&serde_json::to_string(doc).unwrap())
+}
+
+/// What the grid knows of the service's budget.
+fn burning(burn: &[(&'static str, Option<f64>)], unknown: &[(&'static str, f64)]) -> Outlook {
+    let mut out = Outlook::default();
+    objective(&mut out, &"pay.cart".parse().unwrap(), Objective { burn, unknown });
+    out
+}
+
+/// Burn rates of two pairs of windows.
+fn pairs(names: [&'static str; 4], rates: [f64; 4]) -> Outlook {
+    let burn: Vec<_> = names.into_iter().zip(rates.map(Some)).collect();
+    burning(&burn, &[])
+}
+
+#[test]
+fn a_budget_pages_while_both_windows_of_a_pair_burn_and_stops_with_the_short_one() {
+    let mut f = shipped("slo-burn-fast");
+    let fast = |rates| pairs(["1h", "5m", "6h", "30m"], rates);
+    f.outlook = fast([20.0, 3.0, 5.0, 9.0]);
+    assert!(f.look(0, 60).is_empty(), "it was bad and is not any more");
+    f.outlook = fast([20.0, 15.0, 5.0, 9.0]);
+    let fired = f.look(61, 90);
+    assert_eq!(steps(&fired), [("critical", Pending, Firing)]);
+    assert_eq!(fired[0].identity.object, Object::Service("pay.cart".parse().unwrap()));
+    assert_eq!(fired[0].value, Some(20.0));
+    f.outlook = fast([20.0, 0.0, 5.0, 9.0]);
+    assert_eq!(steps(&f.look(91, 120)), [("critical", Firing, Resolved)]);
+    f.outlook = fast([1.0, 0.0, 7.0, 6.5]);
+    assert_eq!(steps(&f.look(121, 150)), [("critical", Pending, Firing)], "the slower pair");
+}
+
+#[test]
+fn a_slow_burn_is_a_ticket_and_without_a_target_there_is_nothing() {
+    let mut f = shipped("slo-burn-slow");
+    f.outlook = burning(&[("1d", None), ("2h", None), ("3d", None), ("6h", None)], &[]);
+    assert!(f.look(0, 60).is_empty());
+    f.outlook = pairs(["1d", "2h", "3d", "6h"], [0.5, 0.5, 1.2, 1.1]);
+    assert_eq!(steps(&f.look(61, 90)), [("warning", Pending, Firing)]);
+}
+
+#[test]
+fn too_much_that_nobody_knows_is_told_after_a_quarter_of_an_hour() {
+    let mut f = shipped("slo-unknown");
+    f.outlook = burning(&[], &[("6h", 0.2)]);
+    let told = f.look(0, 1_000);
+    assert_eq!(told.last().map(|c| c.to), Some(Firing), "{told:?}");
+    f.outlook = burning(&[], &[("6h", 0.05)]);
+    assert_eq!(f.look(1_001, 1_100).last().map(|c| c.to), Some(Resolved));
 }

@@ -57,6 +57,8 @@ pub struct ZoneLine {
     pub zone: String,
     /// Instances by verdict.
     pub verdicts: Verdicts,
+    /// Score of its data nodes together: a view, not a level, so its grade is the plain band.
+    pub health: ScoreBrief,
     /// Masters there; null when no data node there has said its role.
     pub masters: Option<u32>,
     /// Share of all known masters, 0..1; null when none is known.

@@ -141,6 +141,7 @@ pub fn explain(
         slack: SLACK_INSTANCE,
         gate_binds: score < tally.raw,
         best: model::score::Grade::A,
+        rise_ms: policy.rise_ms,
     };
     let (grade, grade_since) = sticky.step(evaluation, now);
     let (unknown, not_applicable) = silent(&measures);
@@ -257,6 +258,7 @@ fn down(
         slack: SLACK_INSTANCE,
         gate_binds: true,
         best: model::score::Grade::A,
+        rise_ms: policy.rise_ms,
     };
     let (grade, grade_since) = sticky.step(evaluation, now);
     let cap = Cap::of(policy, Gate::Down, true, &format!("down: {evidence}"));

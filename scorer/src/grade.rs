@@ -20,8 +20,8 @@ const DOWN_EVALUATIONS: u8 = 2;
 /// A better grade is entered above its lower bound plus this.
 const UP_MARGIN: f64 = 3.0;
 
-/// … for that long without a break, ms.
-const UP_MS: i64 = 300_000;
+/// … for that long without a break, ms, unless the installation says otherwise.
+pub(crate) const RISE_MS: i64 = 300_000;
 
 /// The band of a score.
 pub fn band(score: f64) -> Grade {
@@ -60,6 +60,8 @@ pub(crate) struct Evaluation {
     pub gate_binds: bool,
     /// Best grade allowed now (a partial roll-up is never A).
     pub best: Grade,
+    /// How long a better grade must be earned without a break, ms.
+    pub rise_ms: i64,
 }
 
 /// Memory of a grade; kept beside the score, survives restarts when stored.
@@ -146,7 +148,7 @@ impl Sticky {
             return present;
         }
         let risen = self.met.iter().zip(Grade::BANDS).find_map(|(met, (grade, _))| {
-            met.filter(|since| now.since_ms(*since) >= UP_MS).map(|_| grade)
+            met.filter(|since| now.since_ms(*since) >= evaluation.rise_ms).map(|_| grade)
         });
         match risen {
             Some(grade) if better(grade, self.grade) && ceiling == Grade::A => grade,

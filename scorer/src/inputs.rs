@@ -225,6 +225,8 @@ pub struct Inputs {
     pub slow_worst_ms: Seen<f64>,
     /// Whether durations of some slow commands were not seen (share and worst are lower bounds).
     pub slow_partial: bool,
+    /// The durations that were seen, µs: by them a limit above the server's own is judged.
+    pub slow_us: Vec<u32>,
     /// 99th percentile of the busiest commands.
     pub command_p99_ms: Seen<f64>,
     /// CPU share of the main thread.
@@ -238,6 +240,11 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Whether the server logs as slow only what is slow by a limit too.
+    pub(crate) fn slow_limit_is_above(&self, limit_ms: f64) -> bool {
+        self.slowlog_limit_ms.known().is_some_and(|ms| ms >= limit_ms)
+    }
+
     /// Whether the live policy evicts keys.
     pub fn evicts(&self) -> bool {
         !self.maxmemory_policy.is_empty() && self.maxmemory_policy != "noeviction"

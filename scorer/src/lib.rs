@@ -37,7 +37,9 @@ pub use grade::Sticky;
 pub use inputs::{Around, HostMemory, Inputs, Seen, inputs, replica_healthy};
 pub use past::{Past, Track};
 pub use policy::{BadPolicy, Policies, Policy};
-pub use rollup::{Load, Published, RollupMemory, cause, lose_zone, rollup, rollup_path};
+pub use rollup::{
+    Load, Published, RollupMemory, View, cause, lose_zone, rollup, rollup_path, view,
+};
 pub use shadow::{Scene, shadow};
 pub use signal::Signal;
 pub use verdict::{Evidence, verdict};
@@ -50,22 +52,31 @@ pub use window::{Rates, Window};
 pub struct Config {
     /// Length of the window that rates and shares are taken over, seconds.
     pub window_s: u32,
+    /// How long a better grade must be earned without a break, seconds.
+    pub rise_s: u32,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { window_s: 300 }
+        Config { window_s: 300, rise_s: (grade::RISE_MS / 1000) as u32 }
     }
 }
 
 impl Config {
     /// Refuses what cannot work, naming the key and what is allowed.
     pub fn check(&self) -> Result<(), String> {
-        // Below a minute a window holds too few 15 s samples for a share; above an hour a counter
-        // gate would hold for longer than anybody remembers why.
-        if (60..=3600).contains(&self.window_s) {
-            return Ok(());
-        }
-        Err(format!("scorer.window_s = {}: allowed are 60 to 3600 seconds", self.window_s))
+        // Below ten seconds a window holds too few polls for a share, however fast they are; above an
+        // hour a counter gate would hold for longer than anybody remembers why.
+        within("window_s", self.window_s, 10..=3600)?;
+        // Below a few seconds a grade follows every poll; nobody waits a day for a better one.
+        within("rise_s", self.rise_s, 5..=3600)
     }
+}
+
+fn within(key: &str, value: u32, allowed: std::ops::RangeInclusive<u32>) -> Result<(), String> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = (allowed.start(), allowed.end());
+    Err(format!("scorer.{key} = {value}: allowed are {low} to {high} seconds"))
 }

@@ -50,11 +50,10 @@ pub(crate) fn measure(inputs: &Inputs, policy: &Policy, now: At) -> Measures {
     availability(inputs, policy, &mut set);
     memory(inputs, policy, &mut set);
     connections(inputs, policy, &mut set);
-    let slow = slow_enough(inputs, policy);
-    let counted = |value: Seen<f64>| value.map(|v| if slow { v } else { 0.0 });
-    set(Signal::S1, by(Signal::S1, counted(inputs.slow_per_min)));
-    set(Signal::S2, by(Signal::S2, counted(inputs.slow_share)));
-    set(Signal::S3, by(Signal::S3, counted(inputs.slow_worst_ms)));
+    let slow = SlowPart::of(inputs, policy);
+    set(Signal::S1, by(Signal::S1, inputs.slow_per_min.map(|v| v * slow.count)));
+    set(Signal::S2, by(Signal::S2, inputs.slow_share.map(|v| v * slow.time)));
+    set(Signal::S3, by(Signal::S3, inputs.slow_worst_ms.map(|v| v * slow.any)));
     set(Signal::S4, by(Signal::S4, inputs.command_p99_ms));
     set(Signal::S5, by(Signal::S5, inputs.cpu_ratio));
     set(Signal::S6, forks_and_spikes(inputs, policy));
@@ -68,11 +67,39 @@ pub(crate) fn measure(inputs: &Inputs, policy: &Policy, now: At) -> Measures {
     out
 }
 
-/// Whether the slow log holds anything that is slow by the policy's limit. A server that logs from a
-/// lower limit on also logs what is not; while every entry was read, the longest one tells. 0: none was.
-fn slow_enough(inputs: &Inputs, policy: &Policy) -> bool {
-    let worst = inputs.slow_worst_ms.known();
-    inputs.slow_partial || worst.is_none_or(|ms| ms == 0.0 || ms >= policy.slowlog_limit_ms)
+/// What is slow by the policy's limit, in parts of what the slow log holds. A server that logs from a
+/// lower limit on also logs what is not; the durations that were seen tell how many are.
+struct SlowPart {
+    /// Of the entries.
+    count: f64,
+    /// Of the time they took.
+    time: f64,
+    /// 1 while any of them is, or may be.
+    any: f64,
+}
+
+impl SlowPart {
+    fn of(inputs: &Inputs, policy: &Policy) -> SlowPart {
+        let limit_us = policy.slowlog_limit_ms * 1000.0;
+        if inputs.slow_limit_is_above(policy.slowlog_limit_ms) {
+            return SlowPart { count: 1.0, time: 1.0, any: 1.0 };
+        }
+        if inputs.slow_us.is_empty() {
+            // While every entry was read, the longest one tells. 0: none was.
+            let worst = inputs.slow_worst_ms.known();
+            let fast = worst.is_some_and(|ms| ms > 0.0 && ms * 1000.0 < limit_us);
+            let all = if fast && !inputs.slow_partial { 0.0 } else { 1.0 };
+            return SlowPart { count: all, time: all, any: all };
+        }
+        let (mut count, mut slow, mut time) = (0.0, 0.0, 0.0);
+        for us in inputs.slow_us.iter().map(|us| f64::from(*us)) {
+            let is = f64::from(us >= limit_us);
+            (count, slow, time) = (count + is, slow + is * us, time + us);
+        }
+        let any = if count > 0.0 || inputs.slow_partial { 1.0 } else { 0.0 };
+        let part = |n: f64, of: f64| if of > 0.0 { n / of } else { 1.0 };
+        SlowPart { count: part(count, inputs.slow_us.len() as f64), time: part(slow, time), any }
+    }
 }
 
 /// A value on its curve; `floored` while the signal's "at least" condition holds.

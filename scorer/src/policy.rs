@@ -21,6 +21,7 @@ use model::service::Profile;
 
 use crate::Signal;
 use crate::curve::{BadCurve, Curve};
+use crate::grade::RISE_MS;
 
 pub use book::{Policies, Replaced};
 pub use judge::judge;
@@ -169,6 +170,9 @@ pub struct Policy {
     pub slowlog_limit_ms: f64,
     /// What is promised to users, as a share of the time; none: the default of the tier.
     pub slo_target: Option<f64>,
+    /// How long a better grade must be earned without a break, ms; set by the installation, not by a
+    /// document.
+    pub(crate) rise_ms: i64,
     curves: [Curve; Signal::COUNT],
     spikes: Curve,
     caps: [f64; Gate::COUNT],
@@ -270,6 +274,7 @@ impl Policy {
             zones: None,
             slowlog_limit_ms: SLOW_MS,
             slo_target: None,
+            rise_ms: RISE_MS,
             curves: CURVES.map(|(_, knots)| Curve::fixed(knots)),
             spikes: Curve::fixed(SPIKES),
             caps: Gate::ALL.map(Gate::cap),
@@ -298,7 +303,8 @@ impl Policy {
     /// Whether both judge alike, whoever said so and in whatever revision.
     pub fn judges_as(&self, other: &Policy) -> bool {
         let bare = |p: &Policy| {
-            let mut p = Policy { revision: 0, origins: BTreeMap::new(), ..p.clone() };
+            let mut p =
+                Policy { revision: 0, origins: BTreeMap::new(), rise_ms: RISE_MS, ..p.clone() };
             p.off.iter_mut().for_each(|switch| switch.origin = Origin::default());
             p
         };

@@ -26,8 +26,8 @@ use model::service::{Mode, Tier};
 
 use crate::grade::Sticky;
 use crate::policy::Policies;
-pub use agg::cause;
 use agg::{Child, Node};
+pub use agg::{View, cause};
 use index::Index;
 pub use path::{Published, rollup_path};
 use service::Kept;
@@ -102,7 +102,7 @@ pub fn rollup(
         let done = service::score(service, &index, kept, grades, inventory.generation, now);
         memory.services.insert(id, done);
     }
-    let above = above_services(inventory, memory, now);
+    let above = above_services(inventory, policies, memory, now);
     let shards = memory.services.values().map(|k| k.shards.len()).sum();
     let mut levels = Levels::with_room(shards, memory.services.len());
     for kept in inventory.services.keys().filter_map(|id| memory.services.get(id)) {
@@ -129,6 +129,7 @@ pub(crate) fn of_service(
 /// Systems, tenants and the fleet.
 fn above_services(
     inventory: &Inventory,
+    policies: &Policies,
     memory: &mut RollupMemory,
     now: At,
 ) -> Vec<Arc<Explained>> {
@@ -144,7 +145,8 @@ fn above_services(
         }
     }
     let last = std::mem::take(&mut memory.grades);
-    let mut round = Round { last, next: Grades::default(), now };
+    let rise_ms = policies.rise_ms();
+    let mut round = Round { last, next: Grades::default(), rise_ms, now };
     let mut by_tenant: HashMap<&str, Vec<Scored<'_>>> = HashMap::new();
     let mut out = Vec::new();
     for system in inventory.systems.keys() {
@@ -172,6 +174,7 @@ fn above_services(
 struct Round {
     last: Grades,
     next: Grades,
+    rise_ms: i64,
     now: At,
 }
 
@@ -183,7 +186,7 @@ impl Round {
             Level::Tenant => (TENANT_WORST, "system"),
             _ => (TENANT_WORST, "tenant"),
         };
-        let mut node = Node::new(level, id, worst);
+        let mut node = Node::new(level, id, worst, self.rise_ms);
         for child in children.iter().filter(|c| !agg::is_empty(&c.explained)) {
             let weight = tier_weight(child.tier);
             node.children.push(Child::scored(
@@ -203,6 +206,28 @@ impl Round {
         self.next.0.insert((level, id.to_owned()), sticky);
         Scored { id, tier, explained: Arc::new(explained), sight }
     }
+}
+
+/// Instances of a zone or a host seen together, by the operator of tenants without its gate: a view, not
+/// a level. `None` stands for one that was never polled.
+pub fn view<'a>(members: impl Iterator<Item = (&'a str, Tier, Option<&'a Explained>)>) -> View<'a> {
+    let mut node = Node::new(Level::Fleet, "", TENANT_WORST, crate::grade::RISE_MS);
+    node.children = members
+        .map(|(id, tier, explained)| Child {
+            label: "instance",
+            name: id,
+            score: explained.and_then(|e| e.score),
+            confidence: explained.map_or(0.0, |e| e.confidence),
+            sight: None,
+            weight: tier_weight(tier),
+            cover: tier_weight(tier),
+            cause: "",
+            needs: "",
+            since: None,
+            page: None,
+        })
+        .collect();
+    node.view()
 }
 
 fn worst_core(children: &[Scored<'_>]) -> Option<agg::CoreCap> {

@@ -19,7 +19,6 @@ use counters::{Counters, DELTAS};
 use histogram::Histograms;
 use memory::{Changes, Evictions, Forks, Spikes};
 use slow::SlowEntries;
-pub(crate) use slow::SlowSum;
 
 /// Samples kept at most: one second's polls over ten minutes, the fastest "turbo".
 const SAMPLES_MAX: usize = 600;
@@ -108,10 +107,9 @@ pub(crate) struct Totals {
     pub ping_p99_us: Option<u32>,
     /// Longest slow entry seen, µs.
     pub slow_worst_us: f64,
-    /// Slow entries of which a poll itself saw the duration: only the newest of each.
-    slow_seen: f64,
-    /// Slow entries as the slower poll read them: all, a minute late.
-    pub(crate) slow_read: SlowSum,
+    /// Durations of slow entries, µs: of the newest of each poll, or of all as the slower poll read
+    /// them, a minute late; whichever are more.
+    pub(crate) slow_us: Vec<u32>,
 }
 
 impl Totals {
@@ -322,8 +320,7 @@ impl Window {
             probes: 0,
             ping_p99_us: None,
             slow_worst_us: 0.0,
-            slow_seen: 0.0,
-            slow_read: self.slow.sum(),
+            slow_us: Vec::new(),
         };
         let mut pings = Vec::with_capacity(self.samples.len());
         for sample in &self.samples {
@@ -333,7 +330,12 @@ impl Window {
             totals.add(sample);
         }
         totals.ping_p99_us = percentile_99(&mut pings);
-        totals.slow_worst_us = totals.slow_worst_us.max(totals.slow_read.us_max);
+        let read = self.slow.durations();
+        let both = totals.slow_us.iter().chain(&read);
+        totals.slow_worst_us = both.copied().max().map_or(0.0, f64::from);
+        if read.len() >= totals.slow_us.len() {
+            totals.slow_us = read;
+        }
         totals
     }
 }
@@ -342,7 +344,7 @@ impl Totals {
     /// Durations of some slow entries are not known (yet): what is made from them is a lower bound.
     pub(crate) fn slow_partial(&self) -> bool {
         let all = self.of(Delta::Slow).map_or(0.0, |g| g.sum);
-        all > self.slow_seen.max(self.slow_read.count)
+        all > self.slow_us.len() as f64
     }
 
     fn add(&mut self, sample: &Sample) {
@@ -355,9 +357,8 @@ impl Totals {
         }
         let (slow, us) =
             (sample.deltas[Delta::Slow as usize], sample.deltas[Delta::SlowUs as usize]);
-        if slow > 0.0 {
-            self.slow_seen += if us > 0.0 { 1.0 } else { 0.0 };
-            self.slow_worst_us = self.slow_worst_us.max(f64::from(us.max(0.0)));
+        if slow > 0.0 && us > 0.0 {
+            self.slow_us.push(us as u32);
         }
     }
 }

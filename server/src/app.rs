@@ -137,6 +137,7 @@ impl App {
         let (newest, documents_of_scores) =
             self.store.score_policies_in_force().await.context("reading the score policies")?;
         let (policies, ignored) = scorer::Policies::build(newest, documents_of_scores, &fresh);
+        let policies = policies.rising_in(self.config.scorer.rise_s);
         for one in ignored {
             tracing::warn!(scope = one.scope, field = one.field, why = one.why, "not in force");
         }

@@ -115,6 +115,7 @@ fn parameters(action: &Action) -> Value {
     let mut query = |name: &str, what: &str, schema: Value| {
         all.push(json!({ "name": name, "in": "query", "description": what, "schema": schema }));
     };
+    let file = json!({ "enum": ["json", "csv"] });
     if action.id.ends_with(".list") {
         query(
             "limit",
@@ -122,11 +123,7 @@ fn parameters(action: &Action) -> Value {
             json!({ "type": "integer", "minimum": 1, "maximum": 500, "default": 100 }),
         );
         query("page", "cursor: next of the page before", text.clone());
-        query(
-            "format",
-            "json, or csv: up to 10 000 rows as a file",
-            json!({ "enum": ["json", "csv"] }),
-        );
+        query("format", "json, or csv: up to 10 000 rows as a file", file.clone());
         if action.id != "audit.list" {
             query("q", "words that must occur", text.clone());
         }
@@ -146,17 +143,14 @@ fn parameters(action: &Action) -> Value {
         }
         id if id.ends_with(".health") => {
             query("at", "a past moment, RFC 3339", text.clone());
-            query(
-                "format",
-                "json, or csv: the waterfall as a file",
-                json!({ "enum": ["json", "csv"] }),
-            );
+            query("format", "json, or csv: the waterfall as a file", file.clone());
             query(
                 "set.INPUT",
                 "an input to set; above the instance set.INSTANCE.INPUT",
                 json!({ "type": "number" }),
             );
         }
+        "zone.loss" => query("format", "json, or csv: its services as a file", file.clone()),
         "service.adopt" => query("dry_run", "1: only answer what would be adopted", text.clone()),
         "history.list" | "response.list" => {
             for (name, what) in HISTORY {

@@ -22,6 +22,8 @@ use crate::usage::by_shard;
 const SLOTS: f64 = 16384.0;
 /// What a crash makes unknown at most.
 const SAVE_EVERY_MS: i64 = 300_000;
+/// Windows are whole minutes, and a slot of the grid has 15 s: a third of it is soon enough.
+const POINTS_FRESH_MS: i64 = 5_000;
 /// The last save, which does not hold up the end of the process.
 const LAST_SAVE: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,8 @@ struct Kept {
 pub(crate) struct SloBook {
     kept: Mutex<Kept>,
     loaded: AtomicBool,
+    /// What alerts were last told, and when.
+    points: Mutex<(At, Arc<Vec<SloPoint>>)>,
 }
 
 impl SloBook {
@@ -68,6 +72,18 @@ impl SloBook {
             unknown: windows.map(|(label, seen)| (label, seen.unknown_ratio())).to_vec(),
             budget: target.map(|t| slo::budget(&period, t)),
         })
+    }
+
+    /// The points of all services; made anew when those of the last time are too old for a slot of
+    /// the alerts' grid.
+    pub(crate) fn points(&self, app: &App, now: At) -> Arc<Vec<SloPoint>> {
+        let mut seen = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since_ms(seen.0).abs() >= POINTS_FRESH_MS {
+            let inventory = app.inventory();
+            let all = inventory.services.values().filter_map(|s| self.point(app, s, now));
+            *seen = (now, Arc::new(all.collect()));
+        }
+        seen.1.clone()
     }
 
     async fn load(&self, app: &App) -> anyhow::Result<()> {

@@ -55,6 +55,15 @@ impl Store {
         Ok((generation, rows.into_iter().map(read).collect::<Result<_>>()?))
     }
 
+    /// Every document that was in force at a moment, for the process itself.
+    pub async fn score_policies_at(&self, at: At) -> Result<Vec<ScorePolicyRevision>> {
+        let then = "SELECT rev, scope, body, actor, approver, reason, at \
+             FROM score_policy_revision p WHERE p.rev = (SELECT max(q.rev) \
+             FROM score_policy_revision q WHERE q.scope = p.scope AND q.at <= $1) ORDER BY p.scope";
+        let rows: Vec<Row> = rd!(self, c => sqlx::query_as(then).bind(at.ms()).fetch_all(c).await)?;
+        rows.into_iter().map(read).collect()
+    }
+
     /// The newest revision of all documents; 0: there is none.
     pub async fn score_policy_generation(&self) -> Result<i64> {
         let newest = "SELECT coalesce(max(rev), 0) FROM score_policy_revision";
@@ -214,7 +223,8 @@ mod tests {
         let (first, second) = (doc("tenant:pay", 5.0), doc("tenant:pay", 6.0));
         let other = doc("tenant:hr", 7.0);
         let put = async |who: &Caller, c: ScorePolicyChange<'_>| {
-            store.score_policy_put(who, &c, At::from_ms(1)).await
+            // The first at 10 ms, the next ones 10 ms apart.
+            store.score_policy_put(who, &c, At::from_ms((c.generation + 1) * 10)).await
         };
         assert_eq!(put(&pay, change(&first, 0)).await.unwrap(), 1);
         assert_eq!(put(&pay, change(&first, 1)).await.unwrap(), 1, "nothing changed");
@@ -225,6 +235,10 @@ mod tests {
         let (generation, in_force) = store.score_policies_in_force().await.unwrap();
         let told: Vec<_> = in_force.iter().map(|r| (r.rev, r.doc.slowlog_limit_ms)).collect();
         assert_eq!((generation, told), (3, vec![(2, Some(7.0)), (3, Some(6.0))]));
+        for (ms, revisions) in [(9, vec![]), (10, vec![1]), (25, vec![2, 1]), (30, vec![2, 3])] {
+            let then = store.score_policies_at(At::from_ms(ms)).await.unwrap();
+            assert_eq!(then.iter().map(|r| r.rev).collect::<Vec<_>>(), revisions, "{ms} ms");
+        }
         let all = store.score_policy_revisions(&pay, &first.scope).await.unwrap();
         let told: Vec<_> = all.iter().map(|r| (r.rev, r.doc == first)).collect();
         assert_eq!(told, [(3, false), (1, true)]);

@@ -3,6 +3,7 @@
 #![cfg(feature = "fault")]
 
 use model::At;
+use model::score::Level;
 use model::zone_loss::{Outcome, ServiceLoss, ZoneLoss};
 use tests::fleet::{RedisFleet, ZONES};
 use tests::inventory::{Listed, document};
@@ -136,6 +137,18 @@ async fn a_zone_lost_on_paper_is_lost_in_the_same_way_when_its_servers_are_kille
     assert_eq!(of(&loss, "demo.cart").outcome, Outcome::Degraded);
     assert_eq!(of(&loss, "demo.slots").outcome, Outcome::Degraded);
     assert!(call(&lonely, &["PING"]).await.is_none(), "what was said to be down is down");
+    // Our own scores say so too, as foretold: nothing, or something and less than before.
+    for level in loss.levels.iter().filter(|l| l.level == Level::Service) {
+        let (before, foretold) = (level.before.unwrap(), level.after.unwrap());
+        assert!(foretold < before, "{level:?}");
+        wait::until(&format!("{level:?} as foretold"), || async {
+            let page = warden.get(&format!("/services/{}/health", level.id)).await;
+            let score = page["score"].as_f64()?;
+            let fits = if foretold == 0.0 { score == 0.0 } else { (score - foretold).abs() < 25.0 };
+            fits.then_some(())
+        })
+        .await;
+    }
 }
 
 fn is_sentinel(node: &tests::fleet::Node) -> bool {

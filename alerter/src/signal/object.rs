@@ -177,6 +177,11 @@ pub fn score_key(of: &str, kind: Kind) -> String {
     format!("score:{of}@{kind:?}")
 }
 
+/// Key of a series of which one label is picked.
+pub fn picked(name: &str, label: &str, value: &str) -> String {
+    format!("{name}{{{label}=\"{value}\"}}")
+}
+
 /// Series of objects, by name: whose they are, the label that tells sub-series apart, and the one
 /// by which one must be picked.
 type Known = (&'static str, Kind, Option<&'static str>, Option<&'static str>);
@@ -199,9 +204,7 @@ pub fn find(
     let (_, kind, label, needs) = SERIES.iter().find(|known| known.0 == name)?;
     let key = match (needs, pick) {
         (None, []) => name.to_string(),
-        (Some(needs), [(label, value)]) if label == needs => {
-            format!("{name}{{{label}=\"{value}\"}}")
-        }
+        (Some(needs), [(label, value)]) if label == needs => picked(name, label, value),
         (Some(needs), _) => {
             return Some(Err(format!("{name} needs {needs}=\"…\" and nothing else")));
         }

@@ -690,6 +690,24 @@ mod tests {
     }
 
     #[test]
+    fn a_healthy_instance_has_at_most_eight_series_of_its_score() {
+        let (tree, rollup) = (inventory(), Rollup::default());
+        let mut rows = board();
+        let mut one = (*rows[1]).clone();
+        let id = one.instance.id.to_string();
+        let score = explained(Level::Instance, &id, Some(100.0));
+        one.score = Some(Arc::new(Explained { bars: Vec::new(), confidence: 1.0, ..score }));
+        rows[1] = Arc::new(one);
+        let page = text(&FleetPage::new(&tree, &rows, &rollup, At::EPOCH));
+        let object = format!("{{level=\"instance\",id=\"{id}\"");
+        let own: Vec<&str> = page
+            .lines()
+            .filter(|l| l.starts_with("cachewarden_health_") && l.contains(&object))
+            .collect();
+        assert!((7..=8).contains(&own.len()), "{own:#?}");
+    }
+
+    #[test]
     fn our_own_certificates_stand_on_the_service_they_are_shown_to_or_on_nothing() {
         let (tree, rollup) = (inventory(), Rollup::default());
         let of = |service: Option<&str>, ends_at_s| CertificateEnd {

@@ -89,6 +89,27 @@ fn trend(mood: Mood) -> Vec<Point> {
         .collect()
 }
 
+/// A zone's score as the process would say it.
+fn zone_health(up: u32, down: u32, unknown: u32) -> ScoreBrief {
+    match (up, down, unknown) {
+        (0, ..) => ScoreBrief {
+            score: None,
+            grade: Grade::Unknown,
+            confidence: 0.0,
+            cause: "only 0 % of it by weight is known, at least 60 % are needed".into(),
+        },
+        (_, 0, _) => {
+            ScoreBrief { score: Some(97.2), grade: Grade::A, confidence: 1.0, cause: String::new() }
+        }
+        _ => ScoreBrief {
+            score: Some(66.4),
+            grade: Grade::C,
+            confidence: 1.0,
+            cause: "worst, instance pay.cart@10.0.0.1:6379 at 0.00".into(),
+        },
+    }
+}
+
 /// Lines (up, down, unknown, masters) of the three zones, and their sum.
 fn zones(mood: Mood) -> (Vec<ZoneLine>, Verdicts) {
     let lines: &[(u32, u32, u32, u32)] = match mood {
@@ -107,6 +128,7 @@ fn zones(mood: Mood) -> (Vec<ZoneLine>, Verdicts) {
         zones.push(ZoneLine {
             zone: format!("az-{}", i + 1),
             verdicts: Verdicts { up, down, unknown },
+            health: zone_health(up, down, unknown),
             masters: (up > 0).then_some(masters),
             masters_share: (up > 0).then_some(f64::from(masters) / f64::from(all)),
             memory_used_bytes: (up > 0).then_some(3.7e9 * f64::from(up)),

@@ -1,12 +1,14 @@
 //! The worked examples, and what must hold for any inputs.
 
+mod whole;
+
 use model::score::Grade;
 use model::service::Profile;
 use proptest::prelude::*;
 
 use super::*;
 use crate::fixture::{T0, healthy, id, sum};
-use crate::inputs::{Alarms, Growth, Inputs};
+use crate::inputs::{Alarms, Growth, Inputs, SLOTS};
 use crate::measure::{Measure, judge};
 use crate::whatif::{Overrides, whatif};
 
@@ -105,6 +107,23 @@ fn a_full_cache_with_light_evictions_stays_a_and_noeviction_does_not() {
     assert_eq!(raw(&[(Signal::M1c, 0.999), evictions]), Some(9458));
     assert_eq!(raw(&[(Signal::M1, 0.999), evictions]), Some(7500));
     assert_eq!(raw(&[(Signal::M1c, 0.999), evictions, (Signal::M5, 0.0)]), Some(7579));
+}
+
+#[test]
+fn a_survivor_that_sees_a_hundredth_of_the_slots_unserved_has_72_8() {
+    let (policy, hole) = (store(), SLOTS / 100.0);
+    assert!((judge(&policy, Signal::A8, 0.01, false).loss - 68.0).abs() < 1e-9);
+    let inputs = Inputs { slots_unserved: Seen::Known(hole), ..healthy() };
+    assert_eq!(once(&inputs, &policy).score, Some(72.8));
+    let full = Inputs { slots_unserved: Seen::Known(0.0), ..healthy() };
+    assert_eq!(once(&full, &policy).score, Some(100.0));
+}
+
+#[test]
+fn a_suspected_node_loses_at_least_40() {
+    let inputs = Inputs { slots_unserved: Seen::Known(0.0), pfail: true, ..healthy() };
+    let explained = once(&inputs, &store());
+    assert_eq!((explained.bars[0].signal.as_str(), explained.bars[0].loss), ("A8", 40.0));
 }
 
 #[test]
@@ -332,7 +351,7 @@ proptest! {
         let mut sticky = Sticky::default();
         let step = |t: &Tally| Evaluation {
             score: t.raw.map(points), sight: t.confidence,
-            slack: SLACK_INSTANCE, gate_binds: false, best: Grade::A,
+            slack: SLACK_INSTANCE, gate_binds: false, best: Grade::A, rise_ms: policy.rise_ms,
         };
         let (first, _) = sticky.step(step(&seen), T0);
         for i in 1..30 {

@@ -12,6 +12,7 @@ fn at(score: f64) -> Evaluation {
         slack: SLACK_INSTANCE,
         gate_binds: false,
         best: Grade::A,
+        rise_ms: RISE_MS,
     }
 }
 
@@ -135,8 +136,8 @@ fn a_rise_and_a_fall_that_were_on_their_way_begin_anew_after_a_gap() {
     run(&mut falling, T0, &[at(95.0), at(70.0)]);
     rising.break_off();
     falling.break_off();
-    let later = T0 + 10 * UP_MS;
+    let later = T0 + 10 * RISE_MS;
     assert_eq!(rising.step(at(95.0), later).0, Grade::C, "five minutes are not proven");
-    assert_eq!(rising.step(at(95.0), later + UP_MS).0, Grade::A);
+    assert_eq!(rising.step(at(95.0), later + RISE_MS).0, Grade::A);
     assert_eq!(run(&mut falling, later, &[at(70.0), at(70.0)]), [Grade::A, Grade::C]);
 }

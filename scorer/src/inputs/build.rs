@@ -111,6 +111,7 @@ impl<'a> Source<'a> {
             slow_share: self.slow_share(),
             slow_worst_ms: self.slow(|_| Some(self.totals.slow_worst_us / 1000.0)),
             slow_partial: self.totals.slow_partial(),
+            slow_us: self.totals.slow_us.clone(),
             command_p99_ms: self.command_p99(),
             cpu_ratio: self.per_second(Field::UsedCpuSys, Delta::Cpu),
             fork_s: self.readable(|_| self.window.fork_s(self.now).unwrap_or(0.0)),
@@ -337,7 +338,8 @@ impl<'a> Source<'a> {
 
     fn slow_share(&self) -> Seen<f64> {
         let blocked = self.totals.of(Delta::SlowUs);
-        let us = |seen: f64| seen.max(self.totals.slow_read.us);
+        let read: f64 = self.totals.slow_us.iter().map(|us| f64::from(*us)).sum();
+        let us = |seen: f64| seen.max(read);
         let share = blocked.filter(|g| g.span_s > 0.0).map(|g| us(g.sum) / g.span_s / 1e6);
         self.slow(|_| share)
     }

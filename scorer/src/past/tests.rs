@@ -106,3 +106,35 @@ fn limits_are_the_latest_and_the_host_stands_in_for_a_missing_maxmemory() {
     assert_eq!(track.limit(Quantity::Connections), Some(10_000.0));
     assert_eq!(Track::default().limit(Quantity::HostMemory), None);
 }
+
+#[test]
+fn stored_weeks_move_the_score_and_too_short_ones_claim_nothing() {
+    use crate::fixture::{healthy, id};
+    let policy = crate::Policy::for_profile(model::service::Profile::Store);
+    let bars = |days: i64| {
+        // As a process finds them in the store.
+        let text = |d: &Day| (d.day, serde_json::to_string(d).unwrap());
+        let stored: Vec<(i64, String)> = track(days).days().map(text).collect();
+        let read = stored.iter().map(|(day, text)| {
+            let mut read: Day = serde_json::from_str(text).unwrap();
+            read.day = *day;
+            read
+        });
+        let past = Track::of(read).past(NOW);
+        let inputs = crate::Inputs {
+            connected_clients: Seen::Known(440.0),
+            growth: past.growth(),
+            usual_clients: past.usual_clients(),
+            ..healthy()
+        };
+        let sticky = &mut crate::Sticky::default();
+        let explained = crate::explain(&inputs, &policy, &id(), sticky, NOW);
+        let bars = explained.bars.iter().map(|b| (b.signal.clone(), b.text.clone()));
+        (bars.collect::<Vec<_>>(), explained.score.unwrap())
+    };
+    assert_eq!(bars(3), (vec![], 100.0));
+    let (named, score) = bars(20);
+    assert_eq!(named[0], ("M5".to_owned(), "full in 20 days".to_owned()));
+    assert_eq!(named[1], ("C4".to_owned(), "4.0 times the usual number of connections".to_owned()));
+    assert!((90.0..93.0).contains(&score), "{score}");
+}

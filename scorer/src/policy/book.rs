@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use model::ServiceId;
 use model::inventory::Inventory;
 use model::right::Scope;
+use model::score::PolicyUse;
 use model::score_policy::{IgnoredField, ScorePolicyRevision};
 use model::service::{Profile, Service};
 
@@ -31,6 +32,8 @@ pub struct Replaced<'s> {
 pub struct Policies {
     /// Of the store when it was built.
     pub generation: i64,
+    /// The built-in ones with another rise than the built-in one; none: as they are.
+    risen: Option<[Arc<Policy>; 4]>,
     in_force: BTreeMap<String, ScorePolicyRevision>,
     services: HashMap<ServiceId, Arc<Policy>>,
 }
@@ -62,13 +65,42 @@ impl Policies {
         (policies, ignored)
     }
 
+    /// Which policy a service was judged by while these documents were in force.
+    pub fn used_under(revisions: Vec<ScorePolicyRevision>, service: &Service) -> PolicyUse {
+        let key = |r: &ScorePolicyRevision| String::from(r.doc.scope.clone());
+        let in_force = revisions.into_iter().map(|r| (key(&r), r)).collect();
+        let then = Policies { in_force, ..Policies::default() };
+        then.merged(service).map_or_else(|| then.of(service).used(), |m| m.policy.used())
+    }
+
     /// The policy of a service.
     pub fn of(&self, service: &Service) -> &Arc<Policy> {
-        let builtin = &BUILTIN[service.profile as usize];
+        let builtin = &self.builtin()[service.profile as usize];
         if self.services.is_empty() {
             return builtin;
         }
         self.services.get(&service.id).unwrap_or(builtin)
+    }
+
+    /// With another time that a better grade must be earned for.
+    pub fn rising_in(mut self, rise_s: u32) -> Policies {
+        let rise_ms = i64::from(rise_s) * 1000;
+        if rise_ms == self.rise_ms() {
+            return self;
+        }
+        let with = |policy: &Arc<Policy>| Arc::new(Policy { rise_ms, ..Policy::clone(policy) });
+        self.services.values_mut().for_each(|policy| *policy = with(policy));
+        self.risen = Some(BUILTIN.each_ref().map(with));
+        self
+    }
+
+    /// How long a better grade must be earned, ms.
+    pub(crate) fn rise_ms(&self) -> i64 {
+        self.builtin()[0].rise_ms
+    }
+
+    fn builtin(&self) -> &[Arc<Policy>; 4] {
+        self.risen.as_ref().unwrap_or(&BUILTIN)
     }
 
     /// The document in force of a scope.

@@ -175,6 +175,31 @@ fn entries_below_the_limit_of_the_policy_are_not_slow() {
 }
 
 #[test]
+fn each_entry_is_held_against_the_limit_of_the_policy() {
+    let mut inputs = healthy();
+    inputs.slow_per_min = Seen::Known(20.0);
+    inputs.slow_share = Seen::Known(0.032);
+    inputs.slow_worst_ms = Seen::Known(300.0);
+    inputs.slowlog_limit_ms = Seen::Known(1.0);
+    inputs.slow_us = vec![300_000, 15_000, 3_000, 2_000];
+    for (limit, [count, share, worst]) in [
+        (1.0, [20.0, 0.032, 300.0]),
+        (10.0, [10.0, 0.0315, 300.0]),
+        (20.0, [5.0, 0.03, 300.0]),
+        (500.0, [0.0, 0.0, 0.0]),
+    ] {
+        let policy = merged(&[doc("tenant:pay", json!({"slowlog_limit_ms": limit}))]).policy;
+        let measures = crate::measure::measure(&inputs, &policy, T0);
+        let value = |signal: Signal| measures[signal as usize].known().unwrap().value;
+        let seen = [Signal::S1, Signal::S2, Signal::S3].map(value);
+        assert!(
+            seen.iter().zip([count, share, worst]).all(|(a, b)| (a - b).abs() < 1e-9),
+            "{limit} ms: {seen:?}"
+        );
+    }
+}
+
+#[test]
 fn weights_of_a_document_are_the_weights_of_the_score() {
     let mut inputs = healthy();
     inputs.connected_clients = Seen::Known(8_000.0);

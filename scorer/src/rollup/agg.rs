@@ -186,6 +186,8 @@ pub(super) struct Node<'a> {
     id: &'a str,
     /// λ.
     worst: f64,
+    /// How long a better grade must be earned, ms.
+    rise_ms: i64,
     pub children: Vec<Child<'a>>,
     pub caps: Limits,
     /// The policy its members were judged by.
@@ -194,6 +196,31 @@ pub(super) struct Node<'a> {
     pub switched_off: Vec<SwitchedOff>,
     /// Set when nothing can be said whatever the children are (a shard's master is unknown).
     pub unknown: Option<String>,
+}
+
+/// The score of instances that stand together without being a level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View<'a> {
+    /// 0..100 in hundredths; none: too little is known.
+    pub score: Option<f64>,
+    /// Share of their weight that is known.
+    pub coverage: f64,
+    /// 0..1; below 1 the score is an upper bound.
+    pub confidence: f64,
+    /// The worst one that is known, and its score.
+    pub worst: Option<(&'a str, f64)>,
+}
+
+impl View<'_> {
+    /// The band of the score, not sticky: nothing watches a view. Never A while it is partial.
+    pub fn grade(&self) -> Grade {
+        let partial = self.coverage < COVERAGE_FULL - NOISE;
+        match self.score.map(Grade::of) {
+            Some(Grade::A) if partial => Grade::B,
+            Some(grade) => grade,
+            None => Grade::Unknown,
+        }
+    }
 }
 
 /// Known children with their normalised weights.
@@ -206,12 +233,13 @@ struct Known {
 }
 
 impl<'a> Node<'a> {
-    pub fn new(level: Level, id: &'a str, worst: f64) -> Node<'a> {
+    pub fn new(level: Level, id: &'a str, worst: f64, rise_ms: i64) -> Node<'a> {
         let caps = Limits::default();
         Node {
             level,
             id,
             worst,
+            rise_ms,
             children: Vec::new(),
             caps,
             policy: None,
@@ -249,16 +277,32 @@ impl<'a> Node<'a> {
         Some((worst.0, worst.2))
     }
 
+    /// Hundredths before gates; none: no number.
+    fn raw(&self, known: &Known, minimum: Option<(usize, f64)>) -> Option<i64> {
+        let (_, min) =
+            minimum.filter(|_| self.unknown.is_none() && known.coverage >= COVERAGE_MIN - NOISE)?;
+        let mean: f64 = known.parts.iter().map(|(_, w, x)| w * x).sum();
+        Some(cents((self.worst * min + (1.0 - self.worst) * mean).clamp(0.0, 100.0)))
+    }
+
+    /// The number alone, of what is no level and has no gates.
+    pub fn view(&self) -> View<'a> {
+        let known = self.known();
+        let minimum = self.minimum(&known);
+        let worst = minimum.map(|(i, score)| (self.children[i].name, score));
+        View {
+            score: self.raw(&known, minimum).map(points),
+            coverage: known.coverage,
+            confidence: known.confidence,
+            worst,
+        }
+    }
+
     /// Scores the level; answers also its sight, for the level above.
     pub fn explain(mut self, sticky: &mut Sticky, now: At) -> (Explained, Option<f64>) {
         let known = self.known();
         let minimum = self.minimum(&known);
-        let mean: f64 = known.parts.iter().map(|(_, w, x)| w * x).sum();
-        let raw = minimum
-            .filter(|_| self.unknown.is_none() && known.coverage >= COVERAGE_MIN - NOISE)
-            .map(|(_, min)| {
-                cents((self.worst * min + (1.0 - self.worst) * mean).clamp(0.0, 100.0))
-            });
+        let raw = self.raw(&known, minimum);
         let caps = std::mem::take(&mut self.caps).0.into_iter().map(|l| l.cap(raw));
         let caps: Vec<Cap> = caps.collect();
         let score = raw.map(|raw| gates::capped(raw, &caps));
@@ -269,6 +313,7 @@ impl<'a> Node<'a> {
             slack: SLACK_ROLLUP,
             gate_binds: score < raw,
             best: if partial { Grade::B } else { Grade::A },
+            rise_ms: self.rise_ms,
         };
         let (grade, grade_since) = sticky.step(evaluation, now);
         let explained = Explained {

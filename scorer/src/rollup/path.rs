@@ -44,7 +44,8 @@ pub fn rollup_path(
         }
         fresh.insert(service.id.as_str(), kept);
     }
-    let mut round = Round { last: Grades::default(), next: Grades::default(), now };
+    let rise_ms = policies.rise_ms();
+    let mut round = Round { last: Grades::default(), next: Grades::default(), rise_ms, now };
     let systems: BTreeSet<&str> = services.iter().map(|s| s.system.as_str()).collect();
     let tenants: BTreeSet<&str> = services.iter().map(|s| s.id.as_str()).map(tenant_of).collect();
     for tenant in tenants {

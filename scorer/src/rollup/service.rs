@@ -100,7 +100,7 @@ pub(super) fn score(
         Graded { explained: Arc::new(explained), sticky, sight }
     };
     let scored: Vec<Graded> = shards.iter().map(&mut grade_shard).collect();
-    let mut node = Node::new(Level::Service, service.id.as_str(), WORST);
+    let mut node = Node::new(Level::Service, service.id.as_str(), WORST, policy.rise_ms);
     node.policy = shards.iter().find_map(Shard::policy);
     for (shard, done) in shards.iter().zip(&scored) {
         let weight = slot_share(shard, &view);

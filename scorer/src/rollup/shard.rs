@@ -24,6 +24,10 @@ const UNPOLLED: &str = "not all of its nodes were polled yet";
 /// Why a cluster that was just added has no number for some seconds.
 const UNSORTED: &str = "its nodes are not sorted into shards yet";
 
+/// Why nobody can name the master although the last one is known to be gone.
+const MAYBE_PROMOTED: &str =
+    "no member in sight is one, and one out of sight may have been promoted";
+
 /// Zones a service of class zone wants when no policy says otherwise.
 const ZONES: u32 = 3;
 
@@ -148,7 +152,7 @@ impl<'a> Shard<'a> {
         promise: &Promise,
         sticky: &mut Sticky,
     ) -> (Explained, Option<f64>) {
-        let mut node = Node::new(Level::Shard, id, 0.0);
+        let mut node = Node::new(Level::Shard, id, 0.0, rules.policy.rise_ms);
         node.policy = self.policy();
         node.children.push(self.master_child());
         self.replica_children(rules.replicas, &mut node.children);
@@ -162,8 +166,10 @@ impl<'a> Shard<'a> {
         } else if self.is_unpolled() {
             node.unknown = Some(UNPOLLED.into());
         } else if let (Master::Unknown(member), 0) = (&self.master, self.rivals) {
-            let name = member.map_or("unknown", |m| m.instance.id.address());
-            node.unknown = Some(format!("its master ({name}) is unknown"));
+            node.unknown = Some(match member {
+                Some(m) => format!("its master ({}) is unknown", m.instance.id.address()),
+                None => format!("its master is unknown: {MAYBE_PROMOTED}"),
+            });
         }
         node.explain(sticky, rules.now)
     }
@@ -171,19 +177,25 @@ impl<'a> Shard<'a> {
     fn master_child(&self) -> Child<'a> {
         match self.master.member() {
             Some(member) => child("master", &member, MASTER),
-            None => Child {
-                label: "master",
-                name: ABSENT,
-                score: matches!(self.master, Master::Gone(_)).then_some(0.0),
-                confidence: 1.0,
-                sight: None,
-                weight: MASTER,
-                cover: MASTER,
-                cause: "no member is a master",
-                needs: "",
-                since: None,
-                page: None,
-            },
+            None => self.nobody(),
+        }
+    }
+
+    /// The place of the master when no member can be named: known to be empty, or not known.
+    fn nobody(&self) -> Child<'a> {
+        let gone = matches!(self.master, Master::Gone(_));
+        Child {
+            label: "master",
+            name: ABSENT,
+            score: gone.then_some(0.0),
+            confidence: if gone { 1.0 } else { 0.0 },
+            sight: if gone { None } else { Some(0.0) },
+            weight: MASTER,
+            cover: MASTER,
+            cause: if gone { "no member is a master" } else { MAYBE_PROMOTED },
+            needs: if gone { "" } else { "a readable answer of every member" },
+            since: None,
+            page: None,
         }
     }
 
@@ -361,12 +373,9 @@ fn absent<'a>(members: &[Member<'a>]) -> Master<'a> {
     if let Some(member) = members.iter().find(|m| members.iter().any(|f| turned_to(f, m))) {
         return Master::Unknown(Some(*member));
     }
-    // A replica out of sight may have been promoted when another one follows somebody who answers.
-    let unseen = members.iter().any(Member::is_unknown);
-    let followed = members
-        .iter()
-        .any(|m| m.is_up() && m.row.is_some_and(|r| replica_healthy(r) == Some(true)));
-    if unseen && followed {
+    // One out of sight may have been promoted. That a replica in sight follows nobody proves nothing:
+    // it may be the one that is cut off.
+    if members.iter().any(Member::is_unknown) {
         return Master::Unknown(None);
     }
     Master::Gone(members.iter().find(was_master).copied())

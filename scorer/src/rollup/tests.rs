@@ -213,6 +213,34 @@ fn unknown_services_lower_coverage_to_partial_and_then_to_no_number() {
 }
 
 #[test]
+fn instances_of_a_zone_are_seen_together_by_the_operator_of_tenants() {
+    let scored = |score| crate::fixture::scored("x", score);
+    let (dead, well, blind) = (scored(Some(0.0)), scored(Some(100.0)), scored(None));
+    let of = |members: &[(&'static str, Tier, Option<&Explained>)]| {
+        let seen = view(members.iter().copied());
+        (seen.score, seen.grade(), seen.coverage)
+    };
+    let core = Tier::Core;
+    // 0.3 · 0 + 0.7 · 75
+    let four = [
+        ("a", core, Some(&dead)),
+        ("b", core, Some(&well)),
+        ("c", core, Some(&well)),
+        ("d", core, Some(&well)),
+    ];
+    assert_eq!(of(&four), (Some(52.5), Grade::D, 1.0));
+    assert_eq!(view(four.into_iter()).worst, Some(("a", 0.0)));
+    // A test's death is not counted beside a core service, and what nobody sees lowers coverage.
+    let tier = [("a", Tier::Test, Some(&dead)), ("b", core, Some(&well))];
+    assert_eq!(of(&tier), (Some(100.0), Grade::A, 1.0));
+    let three = [("a", core, Some(&well)), ("b", core, Some(&well)), ("c", core, Some(&blind))];
+    assert_eq!(of(&three).1, Grade::B, "partial");
+    assert_eq!(of(&three[1..]).0, None, "half of it is not enough");
+    assert_eq!(of(&[("a", core, None)]).1, Grade::Unknown);
+    assert_eq!(of(&[]), (None, Grade::Unknown, 0.0));
+}
+
+#[test]
 fn why_nothing_is_known_is_said_once_however_far_up() {
     let mut tree = Tree::default();
     tree.single("pay.s", "pay.shop", Tier::General, None);
@@ -275,6 +303,22 @@ fn a_dead_master_without_successor_is_zero() {
     assert_eq!((shard.score, holding(shard)), (Some(0.0), vec!["no_master"]));
     assert_eq!(sum(shard), 10_000);
     assert_eq!(score(&out, "system", "pay.shop"), Some(0.0));
+}
+
+#[test]
+fn while_a_replica_is_out_of_sight_nobody_knows_that_a_dead_master_has_no_successor() {
+    let mut tree = sentinel_service();
+    rescore(&mut tree, "10.0.0.1:6379", Some(0.0));
+    for cut in [false, true] {
+        rescore(&mut tree, "10.0.0.3:6379", None);
+        let link = if cut { 0.0 } else { 1.0 };
+        edit(&mut tree, "10.0.0.2:6379", |r| r.facts.values.set(Field::MasterLinkStatus, link));
+        let out = tree.rollup();
+        let shard = get(&out, "shard", "pay.cart/0");
+        assert_eq!((shard.score, holding(shard)), (None, vec![]));
+        assert!(shard.reason.contains("may have been promoted"), "{}", shard.reason);
+        assert!(shard.coverage.unwrap() < 0.15 && shard.confidence < 0.15, "{shard:?}");
+    }
 }
 
 #[test]

@@ -172,6 +172,31 @@ fn what_a_master_says_decides_and_what_nobody_says_is_unknown() {
     );
 }
 
+/// Ten minutes of polls of a master that does not answer in `gone`, and is another process afterwards:
+/// a first failure is looked at again after 1 s and 2 s, and confirmed by the third.
+fn watched(interval: i64, phase: i64, gone: std::ops::Range<i64>) -> Vec<Look> {
+    let answers = |ms: i64| !gone.contains(&ms);
+    let look = |ms: i64, sight| {
+        let at = T0 + ms;
+        let who = u64::from(ms >= gone.end);
+        Look { began: at - 100, at, sight, who, refusals: 0.0, gap_ms: 4 * interval }
+    };
+    let (mut looks, mut down) = (Vec::new(), false);
+    for ms in (phase..600_000).step_by(interval as usize) {
+        let probes: &[i64] = if down || answers(ms) { &[0] } else { &[0, 1_000, 2_000] };
+        for (failed, after) in probes.iter().enumerate() {
+            if answers(ms + after) {
+                down = false;
+                looks.push(look(ms + after, Sight::Good));
+                break;
+            }
+            down |= failed == 2;
+            looks.push(look(ms + after, if down { Sight::Bad } else { Sight::Pending }));
+        }
+    }
+    looks
+}
+
 proptest! {
     #[test]
     fn every_second_is_counted_once(
@@ -190,5 +215,20 @@ proptest! {
         let all: f64 = slo.account().totals().free.iter().sum();
         let watched = decided.map_or(0.0, |(a, b)| b.since_ms(a) as f64 / 1000.0);
         prop_assert!((all - watched).abs() < 1e-6, "{all} of {watched}");
+    }
+
+    #[test]
+    fn an_outage_of_n_seconds_is_n_bad_ones_give_or_take_an_interval(
+        interval in 5_000_i64..30_000, phase in 0_i64..30_000, from in 60_000_i64..120_000,
+        lasts in 0_i64..240_000,
+    ) {
+        let looks = watched(interval, phase % interval, from..from + lasts);
+        let mut slo = Slo::default();
+        looks.iter().for_each(|look| slo.take(0, look, 1.0, At::EPOCH));
+        let [_, bad, unknown] = slo.account().totals().free;
+        let (lasts, near) = (lasts as f64 / 1000.0, interval as f64 / 1000.0 + 0.2);
+        prop_assert!((bad - lasts).abs() <= near, "{bad} of {lasts} seconds, every {near}");
+        // One that began and ended between two polls shows only as a restart.
+        prop_assert!(unknown == 0.0 || (unknown <= near && bad == 0.0), "{unknown} unknown");
     }
 }

@@ -1,6 +1,7 @@
 //! The slow log's entries as the slower poll reads them: all of their durations, a minute late.
 //!
-//! Invariant: an entry is counted once; those from before watching began are not. Bounded by the window.
+//! Invariant: an entry is counted once; those from before watching began are not. Bounded by the window
+//! and by what one read brings.
 //! Refuses to know the entries' text.
 
 use std::collections::VecDeque;
@@ -8,13 +9,11 @@ use std::collections::VecDeque;
 use model::At;
 use model::detail::SlowTally;
 
-/// What one read of the slow log brought.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What one read of the slow log brought: durations, µs.
+#[derive(Debug, Clone, PartialEq)]
 struct Batch {
     at: At,
-    count: f64,
-    us: f64,
-    us_max: f64,
+    each_us: Vec<u32>,
 }
 
 /// The entries of the window.
@@ -24,14 +23,6 @@ pub(super) struct SlowEntries {
     read_at: Option<At>,
     /// Highest id counted or set aside.
     newest: f64,
-}
-
-/// Sum over the window.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct SlowSum {
-    pub count: f64,
-    pub us: f64,
-    pub us_max: f64,
 }
 
 impl SlowEntries {
@@ -45,12 +36,8 @@ impl SlowEntries {
         }
         let first = self.read_at.is_none();
         let newest = tally.recent.iter().map(|e| e.id).fold(self.newest.min(-1.0), f64::max);
-        let mut batch = Batch { at: tally.at, count: 0.0, us: 0.0, us_max: 0.0 };
-        for entry in tally.recent.iter().filter(|e| !first && e.id > self.newest) {
-            batch.count += 1.0;
-            batch.us += entry.us;
-            batch.us_max = batch.us_max.max(entry.us);
-        }
+        let fresh = tally.recent.iter().filter(|e| !first && e.id > self.newest);
+        let batch = Batch { at: tally.at, each_us: fresh.map(|e| e.us as u32).collect() };
         (self.read_at, self.newest) =
             (Some(tally.at), if first { newest } else { newest.max(self.newest) });
         self.batches.push_back(batch);
@@ -59,11 +46,8 @@ impl SlowEntries {
         }
     }
 
-    pub fn sum(&self) -> SlowSum {
-        self.batches.iter().fold(SlowSum::default(), |sum, b| SlowSum {
-            count: sum.count + b.count,
-            us: sum.us + b.us,
-            us_max: sum.us_max.max(b.us_max),
-        })
+    /// Durations of the entries of the window, µs; of none nothing is allocated.
+    pub fn durations(&self) -> Vec<u32> {
+        self.batches.iter().flat_map(|b| b.each_us.iter().copied()).collect()
     }
 }

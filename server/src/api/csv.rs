@@ -28,29 +28,51 @@ pub enum Form {
 
 /// What `format=` asks for.
 pub fn form(action: &Action, word: &str) -> Result<Form, Fail> {
-    let is_list = action.id.ends_with(".list");
-    let is_table = is_list || is_waterfall(action);
     match word {
         "" => Ok(Form::Own),
         "json" => Ok(Form::Json),
-        "csv" if is_table => Ok(Form::Csv),
+        "csv" if is_table(action) => Ok(Form::Csv),
         _ => Err(Problem::new(
             Code::Malformed,
             format!("format={word:?} is not answered here"),
-            if is_table { "Ask for format=json or format=csv." } else { "Ask for format=json." },
+            if is_table(action) {
+                "Ask for format=json or format=csv."
+            } else {
+                "Ask for format=json."
+            },
         )
         .into()),
     }
 }
+
+/// What has rows: lists, waterfalls, and the services of a lost zone.
+fn is_table(action: &Action) -> bool {
+    action.id.ends_with(".list") || is_waterfall(action) || action.id == ZONE_LOSS
+}
+
+const ZONE_LOSS: &str = "zone.loss";
 
 /// An explanation is a table too: its waterfall.
 fn is_waterfall(action: &Action) -> bool {
     action.id.ends_with(".health")
 }
 
-/// The rows of an answer: the items of a list; of an explanation 100, what was lost, and the score.
+/// A service of a lost zone, its moves in words.
+fn lost(mut service: Value) -> Value {
+    let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    for one in service["moves"].as_array_mut().into_iter().flatten() {
+        *one = json!(format!("{} -> {}", word(&one["from"]), word(&one["to"])));
+    }
+    service
+}
+
+/// The rows of an answer: the items of a list; of an explanation 100, what was lost, and the score;
+/// of a lost zone its services.
 fn rows(action: &Action, value: &Value) -> Vec<Value> {
     let all = |name: &str| value[name].as_array().cloned().unwrap_or_default();
+    if action.id == ZONE_LOSS {
+        return all("services").into_iter().map(lost).collect();
+    }
     if !is_waterfall(action) {
         return all("items");
     }
@@ -158,7 +180,7 @@ mod tests {
     #[test]
     fn every_list_has_columns_and_nothing_else_is_answered_as_csv() {
         for a in ACTIONS {
-            let is_table = a.id.ends_with(".list") || a.id.ends_with(".health");
+            let is_table = ["list", "health", "loss"].contains(&a.id.rsplit('.').next().unwrap());
             assert_eq!(form(a, "csv").is_ok(), is_table, "{}", a.id);
             assert!(!is_table || openapi::columns(a.id).len() > 1, "{}", a.id);
             assert!(form(a, "xml").is_err());
@@ -168,6 +190,25 @@ mod tests {
             assert!(columns.iter().any(|c| c == name), "{name}");
         }
         assert!(action("service.list").is_some());
+    }
+
+    #[test]
+    fn a_lost_zone_is_a_table_of_its_services() {
+        let value = json!({
+            "services": [{
+                "service": "pay.cart", "outcome": "degraded", "reasons": ["a", "b"],
+                "moves": [{ "shard": 0, "from": "10.0.0.1:6379", "to": "10.0.0.2:6379" }],
+            }],
+        });
+        let action = action("zone.loss").unwrap();
+        let rows = rows(action, &value);
+        let columns = openapi::columns(action.id);
+        let cells: Vec<String> =
+            columns.iter().map(|c| super::cell(super::at(&rows[0], c))).collect();
+        assert_eq!(columns[..3], ["service", "tier", "outcome"]);
+        for wanted in ["pay.cart", "a b", "10.0.0.1:6379 -> 10.0.0.2:6379"] {
+            assert!(cells.iter().any(|c| c == wanted), "{cells:?}");
+        }
     }
 
     #[test]

@@ -11,8 +11,9 @@ use model::caller::Caller;
 use model::field::Field;
 use model::operation::{Operation, OperationState};
 use model::reading::Role;
-use model::score::Level;
-use model::view::{ChangeLine, Overview, Point, ServiceItem, Verdicts, ZoneLine};
+use model::score::{Explained, Level};
+use model::service::Tier;
+use model::view::{ChangeLine, Overview, Point, ScoreBrief, ServiceItem, Verdicts, ZoneLine};
 use model::{At, ServiceId};
 use portal::Page;
 use store::{AlertFilter, OperationFilter};
@@ -130,6 +131,7 @@ struct Live {
 
 fn live(sight: &Sight<'_>, kept: Option<&Kept>) -> Live {
     let mut zones: BTreeMap<String, ZoneLine> = BTreeMap::new();
+    let mut standing: BTreeMap<String, Vec<Standing>> = BTreeMap::new();
     let mut live = Live {
         verdicts: Verdicts::default(),
         ops_per_s: None,
@@ -148,6 +150,9 @@ fn live(sight: &Sight<'_>, kept: Option<&Kept>) -> Live {
             if !m.is_node() {
                 continue;
             }
+            let scored = m.row.as_ref().and_then(|row| row.score.clone());
+            let mine = standing.entry(line.zone.clone()).or_default();
+            mine.push((m.instance.id.to_string(), service.tier, scored));
             let master = m.role().map(|r| u32::from(r == Role::Master));
             line.masters = master.map_or(line.masters, |n| Some(n + line.masters.unwrap_or(0)));
             let used = m.value(Field::UsedMemory);
@@ -165,10 +170,34 @@ fn live(sight: &Sight<'_>, kept: Option<&Kept>) -> Live {
             live.worst.push(item);
         }
     }
+    for (zone, line) in &mut zones {
+        line.health = together(standing.get(zone).map_or(&[], Vec::as_slice));
+    }
     live.zones = shares(zones);
     worst_first(&mut live.worst);
     live.worst.truncate(SHORT);
     live
+}
+
+/// A data node of a zone: id, tier of its service, and its score.
+type Standing = (String, Tier, Option<Arc<Explained>>);
+
+/// The score of a zone: a view of its data nodes.
+fn together(standing: &[Standing]) -> ScoreBrief {
+    let seen =
+        scorer::view(standing.iter().map(|(id, tier, e)| (id.as_str(), *tier, e.as_deref())));
+    let worst = seen.worst.filter(|(_, score)| *score < 100.0);
+    // The sentences of the score, so that they are said in every language.
+    let cause = match (seen.score, worst) {
+        (Some(_), Some((id, score))) => format!("worst, instance {id} at {score:.2}"),
+        (Some(_), None) => String::new(),
+        (None, _) if standing.is_empty() => "there is nothing to score here yet".into(),
+        (None, _) => format!(
+            "only {:.0} % of it by weight is known, at least 60 % are needed",
+            seen.coverage * 100.0
+        ),
+    };
+    ScoreBrief { score: seen.score, grade: seen.grade(), confidence: seen.confidence, cause }
 }
 
 /// Adds what is known; a sum of nothing stays unknown.
@@ -191,6 +220,7 @@ fn empty(zone: String) -> ZoneLine {
     ZoneLine {
         zone,
         verdicts: Verdicts::default(),
+        health: together(&[]),
         masters: None,
         masters_share: None,
         memory_used_bytes: None,

@@ -45,7 +45,8 @@ const BAD: &[(&str, &[&str])] = &[
     ("[exporter]\ninterval_s = 0\n", &["exporter.interval_s = 0", "1 to 300"]),
     ("[exporter]\ninterval_s = 2\n", &["link.deadline_ms = 3000", "exporter.interval_s"]),
     ("[exporter]\nprofile = \"fat\"\n", &["fat", "full", "lean"]),
-    ("[scorer]\nwindow_s = 1\n", &["scorer.window_s = 1", "60 to 3600"]),
+    ("[scorer]\nwindow_s = 1\n", &["scorer.window_s = 1", "10 to 3600"]),
+    ("[scorer]\nrise_s = 1\n", &["scorer.rise_s = 1", "5 to 3600"]),
     ("[alerter]\nresend_s = 1\n", &["alerter.resend_s = 1", "5 to 3600"]),
     (
         "[[alerter.alertmanager]]\nurl = \"am:9093\"\n",

@@ -73,7 +73,11 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     group.spawn("alert_grid", move |stop| async move {
         // Slots are 15 s long; each object has its own within them.
         run(&a, "alert_grid", every(SECOND), stop, |now| {
-            let outlook = alerter::outlook(&a.inventory(), &a.board.rows(), &a.board.rollup());
+            let mut outlook = alerter::outlook(&a.inventory(), &a.board.rows(), &a.board.rollup());
+            for point in a.slo.points(&a, now).iter() {
+                let seen = alerter::Objective { burn: &point.burn, unknown: &point.unknown };
+                alerter::objective(&mut outlook, &point.service, seen);
+            }
             a.alerter.evaluate_grid(outlook, now);
             std::future::ready(Ok(()))
         })

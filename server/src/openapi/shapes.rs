@@ -44,8 +44,13 @@ const SHAPES: &[(&str, &str)] = &[
     ),
     (
         "ZoneLoss",
-        "as_of:time zone:text instances:int ok:int degraded:int down:int services:[any] \
+        "as_of:time zone:text instances:int ok:int degraded:int down:int services:[ServiceLoss] \
          hosts:[any] levels:[any]",
+    ),
+    (
+        "ServiceLoss",
+        "service:text tier:text outcome:text was_down:bool reasons:[text] lost:[text] moves:[any] \
+         without_candidate:[int] quorum_lost:bool breaks:[text]",
     ),
     ("Session", "name:text display:text csrf:text expires_at:time"),
     ("Me", "name:text display:text grants:[any] last_login:any"),
@@ -258,6 +263,9 @@ fn schema(kind: &str) -> Value {
 pub fn columns(id: &str) -> Vec<String> {
     if id.ends_with(".health") {
         return columns_of("Bar");
+    }
+    if id == "zone.loss" {
+        return columns_of("ServiceLoss");
     }
     let list = answer(id);
     let item = list["allOf"][1]["properties"]["items"]["items"]["$ref"].as_str();

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::grade::SLACK_ROLLUP;
 
 fn fleet() -> impl Strategy<Value = Vec<(u8, u8, Vec<Option<u8>>)>> {
     let node = prop_oneof![8 => (0..=100u8).prop_map(Some), 1 => Just(None), 2 => Just(Some(100))];
@@ -80,6 +81,41 @@ proptest! {
         prop_assert_eq!(path.levels.len(), 4, "its shard, itself, its system and its tenant");
         for explained in path.levels.iter() {
             prop_assert_eq!(&**explained, like(&whole, explained));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn an_instance_out_of_sight_never_raises_coverage_confidence_or_a_grade(
+        services in fleet(), which in any::<proptest::sample::Index>(), node in 0..3usize,
+    ) {
+        let tree = grow(&services);
+        let mut memory = RollupMemory::default();
+        let mut step = |tree: &Tree, at| {
+            rollup(&tree.inventory, &Policies::default(), &tree.rows, &mut memory, at)
+        };
+        let before = step(&tree, T0);
+        let mut blind = services.clone();
+        let i = which.index(blind.len());
+        let n = node % blind[i].2.len();
+        blind[i].2[n] = None;
+        let blind = grow(&blind);
+        let late = step(&blind, T0 + 15_000);
+        let after = step(&blind, T0 + 600_000);
+        for new in late.levels.iter().chain(after.levels.iter()) {
+            let old = like(&before, new);
+            let key = (new.level, &new.id);
+            prop_assert!(new.coverage <= old.coverage, "{:?}: {:?} after {:?}", key, new.coverage,
+                old.coverage);
+            prop_assert!(new.confidence <= old.confidence + 1e-9, "{:?}", key);
+            // What is less than the drift of a large roll-up counts as no loss of sight.
+            let drift = old.coverage.zip(new.coverage).is_some_and(|(o, n)| o - n <= SLACK_ROLLUP);
+            prop_assert!(drift || old.grade == Grade::Unknown
+                || new.grade.number() <= old.grade.number(),
+                "{:?}: {:?} after {:?}", key, new.grade, old.grade);
         }
     }
 }

@@ -7,7 +7,8 @@
 use model::At;
 use model::code::{Code, Problem};
 use model::health::{HealthPage, Source, page_of};
-use model::score::Explained;
+use model::score::{Explained, Level, PolicyUse};
+use scorer::Policies;
 
 use super::{PART_ONLY, Subject, rebuild};
 use crate::api::Api;
@@ -40,6 +41,22 @@ async fn page_at(api: &Api, ask: &Ask, subject: &Subject, at: At) -> Result<Heal
         crumb.link = format!("{}?at={at}", page_of(crumb.level, &crumb.id));
     }
     Ok(page)
+}
+
+/// The policy a service and what is below it were judged by then; none above the service, and while
+/// the store does not answer.
+async fn policy_then(app: &App, (level, id): (Level, &str), at: At) -> Option<PolicyUse> {
+    if !matches!(level, Level::Instance | Level::Shard | Level::Service) {
+        return None;
+    }
+    let service = id.split(['@', '/']).next()?.parse().ok()?;
+    match app.store.score_policies_at(at).await {
+        Ok(then) => app.inventory().services.get(&service).map(|s| Policies::used_under(then, s)),
+        Err(e) => {
+            tracing::warn!(error = %e, "the policies of a past moment could not be read");
+            None
+        }
+    }
 }
 
 /// The page of `?at=`.
@@ -97,7 +114,10 @@ async fn find(app: &App, ask: &Ask, subject: &Subject, at: At) -> Result<Found, 
     let series = match &app.prometheus {
         None => "no Prometheus is configured".to_owned(),
         Some(prometheus) => match rebuild::read(prometheus, of, at).await {
-            Ok(Some(health)) => return Ok(exact(health, Source::Prometheus)),
+            Ok(Some(mut health)) => {
+                health.policy = policy_then(app, of, at).await;
+                return Ok(exact(health, Source::Prometheus));
+            }
             Ok(None) => "Prometheus has no series of it at that time".to_owned(),
             Err(why) => format!("Prometheus did not answer ({why})"),
         },

@@ -1,7 +1,8 @@
 //! A score from the series that were exported when it was shown.
 //!
 //! Invariant: points, score, grade and gates are the values of the series; nothing is scored again. What
-//! the series do not carry (raw values, texts, the policy) is left out, for other series carry it.
+//! the series do not carry (raw values, texts) is left out, for other series carry it; the policy comes
+//! from the revisions of that time.
 
 use std::collections::BTreeMap;
 

@@ -134,6 +134,23 @@ impl Cell {
         self.machines.judge_program(bearer, rule, program, scope, out);
     }
 
+    /// Judges values that were computed already.
+    pub(crate) fn judge_values(
+        &mut self,
+        bearer: &Bearer,
+        rule: &Arc<Effective>,
+        values: &[(&str, Out)],
+        ts: At,
+        out: &mut Vec<Change>,
+    ) {
+        self.machines.judge_values(bearer, rule, values, ts, out);
+    }
+
+    /// What the rule with that index looks back on.
+    pub(crate) fn held(&self, rule: usize) -> crate::rings::Held<'_> {
+        self.rings.held(rule)
+    }
+
     /// Whether the latest poll was good.
     pub(crate) fn answered(&self) -> bool {
         self.answered

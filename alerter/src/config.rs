@@ -28,6 +28,19 @@ pub struct Config {
     pub mail: Option<MailConfig>,
     /// Who is called, past every Alertmanager, when the path of alerts is broken.
     pub watchdog: Option<WatchdogConfig>,
+    /// Where rule files for Prometheus are written; none: it reads them from the API, or there are none.
+    pub rules: Option<RulesConfig>,
+}
+
+/// `[alerter.rules]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesConfig {
+    /// A folder of Prometheus' `rule_files`; only files of ours in it are touched.
+    pub dir: String,
+    /// `http://host:9090/-/reload`; none: somebody else reloads.
+    #[serde(default)]
+    pub reload_url: Option<String>,
 }
 
 /// One Alertmanager.
@@ -56,6 +69,7 @@ impl Default for Config {
             receiver: Vec::new(),
             mail: None,
             watchdog: None,
+            rules: None,
         }
     }
 }
@@ -76,11 +90,30 @@ impl Config {
             am.check(&format!("alerter.alertmanager[{n}]"))?;
         }
         crate::notify::config::check(self)?;
+        if let Some(rules) = &self.rules {
+            rules.check()?;
+        }
         let mut urls: Vec<&str> = self.alertmanager.iter().map(AlertmanagerConfig::base).collect();
         urls.sort_unstable();
         match urls.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(format!("alerter.alertmanager: {} stands there twice", pair[0])),
             None => Ok(()),
+        }
+    }
+}
+
+impl RulesConfig {
+    fn check(&self) -> Result<(), String> {
+        if !std::path::Path::new(&self.dir).is_absolute() {
+            return Err(format!("alerter.rules.dir = {:?}: expected a whole path", self.dir));
+        }
+        let Some(url) = &self.reload_url else { return Ok(()) };
+        let parsed = reqwest::Url::parse(url).ok();
+        match parsed.filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "alerter.rules.reload_url = {url:?}: expected http://host:port/-/reload"
+            )),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The shipped policies: scope platform, below everything an installation sets itself.
 //!
-//! One entry per alert of `rules/catalogue/alerts.yml`, which a test holds against them, and two of
-//! our own: what cannot be read, and policies that cannot be evaluated. A tenant, system, service
+//! One entry per alert of `rules/catalogue/alerts.yml`, which a test holds against them, and three of
+//! our own: what cannot be read, policies that cannot be evaluated, the last day of a certificate. A tenant, system, service
 //! or instance overrides single fields. Those with `enabled: false` are shipped switched off.
 
 use std::sync::LazyLock;
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(rules.len(), 56);
         assert_eq!(rules.iter().filter(|(_, r)| !off(r)).count(), 48);
         let embedded = rules.iter().filter(|(group, _)| *group != "cw-meta");
-        let mut known = vec!["unreadable", "policy-failing"];
+        let mut known = vec!["unreadable", "policy-failing", "certificate-ending"];
         for (_, rule) in embedded {
             let id = rule.labels["policy"].as_str();
             let doc = policies().iter().find(|d| d.policy == id);

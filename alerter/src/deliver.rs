@@ -12,8 +12,9 @@ use model::At;
 use model::alert::Alert;
 use store::{AlertWrite, DeliveryMark};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::book::Parcel;
+use crate::book::{BATCH_MAX, Parcel};
 use crate::config::AlertmanagerConfig;
 use crate::persist::WATCHDOG;
 use crate::send::{Answer, post};
@@ -25,6 +26,9 @@ const BACKOFF_MS: (i64, i64) = (1_000, 30_000);
 const MISCONFIGURED_MS: i64 = 30_000;
 /// Draining at shutdown; what is not sent by then is sent after the restart.
 const DRAIN: Duration = Duration::from_secs(5);
+/// A batch that is not full waits this long after the POST before it: while a storm is still judged,
+/// each would leave with what happened to be there, in twice as many requests.
+const GATHER: Duration = Duration::from_millis(100);
 /// Poison alerts remembered so that each is logged once.
 const LOGGED_MAX: usize = 10_000;
 
@@ -32,7 +36,8 @@ const LOGGED_MAX: usize = 10_000;
 pub(crate) struct Receiver {
     pub config: AlertmanagerConfig,
     pub wake: Notify,
-    flight: tokio::sync::Mutex<()>,
+    /// When the latest POST began.
+    flight: tokio::sync::Mutex<Option<Instant>>,
     pub state: Mutex<State>,
 }
 
@@ -103,7 +108,7 @@ impl Alerter {
     /// calls that overlap answer 0 at once.
     pub async fn deliver(&self, index: usize, now: At) -> usize {
         let receiver = &self.receivers[index];
-        let Ok(_one_post) = receiver.flight.try_lock() else { return 0 };
+        let Ok(mut latest) = receiver.flight.try_lock() else { return 0 };
         let retry_at = lock(&receiver.state).retry_at;
         // A clock set back must not make us wait for the old time.
         if now < retry_at && retry_at.since_ms(now) <= MISCONFIGURED_MS {
@@ -111,10 +116,16 @@ impl Alerter {
         }
         let mut taken = 0;
         loop {
-            let batch = lock(&self.book).batch(index, &self.public_url, now);
+            let mut batch = lock(&self.book).batch(index, &self.public_url, now);
             if batch.is_empty() {
                 return taken;
             }
+            let rest = latest.and_then(|at| GATHER.checked_sub(at.elapsed()));
+            if let Some(rest) = rest.filter(|_| batch.len() < BATCH_MAX) {
+                tokio::time::sleep(rest).await;
+                batch = lock(&self.book).batch(index, &self.public_url, now);
+            }
+            *latest = Some(Instant::now());
             let (n, good) = self.send(index, &batch, now).await;
             taken += n;
             if !good {

@@ -5,12 +5,14 @@
 //! `round` and `deliver`, once each second and whenever woken.
 //! Refuses to know: how an instance is read, what may run on an alert.
 
+pub mod backtest;
 mod book;
 mod cell;
 mod config;
 pub mod defaults;
 mod deliver;
 mod errors;
+pub mod explain;
 mod gate;
 mod grid;
 pub mod intake;
@@ -26,6 +28,7 @@ pub mod publish;
 mod reconcile;
 pub mod resolve;
 mod rings;
+pub mod rules;
 mod send;
 pub mod signal;
 mod status;
@@ -49,7 +52,8 @@ use tokio::sync::Notify;
 pub use book::Wire;
 pub use cell::{Cell, Late, evaluate};
 pub use config::{
-    AlertmanagerConfig, Config, MailConfig, MailTls, ReceiverConfig, ReceiverKind, WatchdogConfig,
+    AlertmanagerConfig, Config, MailConfig, MailTls, ReceiverConfig, ReceiverKind, RulesConfig,
+    WatchdogConfig,
 };
 pub use gate::Gate;
 pub use grid::{Column, Grid, evaluate_grid};

@@ -50,7 +50,7 @@ fn beyond(value: f64, cap: Cap) -> Option<String> {
 }
 
 /// Whether the outer scope holds the inner one.
-fn contains(outer: &PolicyScope, inner: &PolicyScope, inventory: &Inventory) -> bool {
+pub(crate) fn contains(outer: &PolicyScope, inner: &PolicyScope, inventory: &Inventory) -> bool {
     let service = match inner {
         PolicyScope::Service(id) => Some(id.clone()),
         PolicyScope::Instance(id) => Some(id.service()),

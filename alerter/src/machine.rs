@@ -101,6 +101,23 @@ impl Machines {
         }
     }
 
+    /// Judges values that were computed already: by a backtest, for many thresholds at once.
+    pub fn judge_values(
+        &mut self,
+        bearer: &Bearer,
+        rule: &Arc<Effective>,
+        values: &[(&str, Out)],
+        ts: At,
+        out: &mut Vec<Change>,
+    ) {
+        for (sub, value) in values {
+            if self.has_room(&rule.policy, sub) {
+                self.judge(bearer, rule, sub, *value, ts, out);
+            }
+        }
+        self.judge_gone(bearer, rule, ts, out);
+    }
+
     fn has_room(&self, policy: &str, sub: &str) -> bool {
         let mut mine = self.all.iter().filter(|m| *m.policy == *policy);
         let known = mine.clone().any(|m| *m.sub == *sub);

@@ -139,11 +139,7 @@ impl Plan {
         let by_scope = by_scope(docs);
         let mut variants: HashMap<Vec<usize>, Variant> = HashMap::new();
         for (ordinal, instance) in inventory.instances.values().enumerate() {
-            let labels: BTreeMap<&str, String> = inventory
-                .labels(instance)
-                .into_iter()
-                .chain([("kind", instance.kind.as_str().to_string())])
-                .collect();
+            let labels = labels_of(inventory, instance);
             let mine = applicable(inventory, instance, docs, &by_scope, &labels);
             let variant =
                 variants.entry(mine).or_insert_with_key(|mine| plan.variant(mine, ground));
@@ -280,6 +276,21 @@ fn applicable(
     ];
     scopes.extend(inventory.owner(id).map(|(_, system)| PolicyScope::System(system.id.clone())));
     among(&scopes, docs, by_scope, labels)
+}
+
+/// Whether a document's selector takes an instance.
+pub(crate) fn selected_by(doc: &PolicyDoc, id: &InstanceId, inventory: &Inventory) -> bool {
+    if doc.selector.is_empty() {
+        return true;
+    }
+    let Some(instance) = inventory.instances.get(id) else { return false };
+    selects(doc, &labels_of(inventory, instance))
+}
+
+/// What selectors see of an instance.
+fn labels_of(inventory: &Inventory, instance: &Instance) -> BTreeMap<&'static str, String> {
+    let kind = ("kind", instance.kind.as_str().to_string());
+    inventory.labels(instance).into_iter().chain([kind]).collect()
 }
 
 /// Indices of the documents of `scopes` that select these labels.

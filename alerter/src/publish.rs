@@ -1,9 +1,9 @@
 //! What is refused before a document is stored, with the place and the reason.
 //!
 //! Invariant: pure; a document that passes can be evaluated, or is delegated knowingly. Refuses to
-//! know: who publishes, calendars, the store.
+//! know: who publishes, the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::At;
@@ -25,6 +25,8 @@ pub struct Present<'a> {
     pub interval_ms: i64,
     /// The time.
     pub now: At,
+    /// Names of the calendars there are.
+    pub calendars: &'a BTreeSet<String>,
 }
 
 /// Everything wrong with `docs`: (index, flaw). What one document breaks in another layer is told of
@@ -34,7 +36,8 @@ pub fn faults(docs: &[PolicyDoc], present: &Present<'_>) -> Vec<(usize, Flaw)> {
     let mut seen: BTreeMap<_, usize> = BTreeMap::new();
     for (i, doc) in docs.iter().enumerate() {
         let alone = flaws(doc, present.now).into_iter().chain(of_signal(doc, present.interval_ms));
-        out.extend(alone.chain(templates(doc)).map(|flaw| (i, flaw)));
+        let alone = alone.chain(templates(doc)).chain(calendars(doc, present.calendars));
+        out.extend(alone.map(|flaw| (i, flaw)));
         let key = (&doc.policy, &doc.scope, &doc.selector);
         if let Some(first) = seen.insert(key, i) {
             let said = format!("the same policy, scope and selector as document {first}");
@@ -92,6 +95,23 @@ fn templates(doc: &PolicyDoc) -> Vec<Flaw> {
         t.annotations.iter().map(move |(name, text)| flaw(place(name), text))
     });
     own.chain(of_levels).flatten().collect()
+}
+
+/// Calendars a document names that nobody made.
+fn calendars(doc: &PolicyDoc, known: &BTreeSet<String>) -> Vec<Flaw> {
+    let Some(used) = &doc.calendar else { return Vec::new() };
+    let named = [("active", &used.active), ("mute", &used.mute)];
+    let unknown = named.into_iter().flat_map(|(place, names)| {
+        let unknown = names.iter().enumerate().filter(|(_, name)| !known.contains(*name));
+        unknown.map(move |(i, name)| {
+            let said = match known.iter().map(String::as_str).collect::<Vec<_>>() {
+                none if none.is_empty() => format!("no calendar {name:?}: there is none yet"),
+                all => format!("no calendar {name:?}; there are {}", all.join(", ")),
+            };
+            Flaw::new(format!("calendar/{place}/{i}"), said)
+        })
+    });
+    unknown.collect()
 }
 
 /// What the documents break once they are merged with those in force.
@@ -172,8 +192,13 @@ mod tests {
             yaml.iter().map(|y| serde_saphyr::from_str(y).unwrap()).collect();
         let mut inventory = Inventory::default();
         crate::plan::one_instance(&mut inventory);
-        let present =
-            Present { inventory: &inventory, documents: &[], interval_ms: 15_000, now: NOW };
+        let present = Present {
+            inventory: &inventory,
+            documents: &[],
+            interval_ms: 15_000,
+            now: NOW,
+            calendars: &["office-cn".to_string()].into(),
+        };
         faults(&docs, &present).iter().map(|(i, flaw)| format!("{i} {flaw}")).collect()
     }
 
@@ -189,6 +214,13 @@ mod tests {
         ]);
         assert_eq!(twice.len(), 1, "{twice:?}");
         assert!(twice[0].contains("as document 0"), "{twice:?}");
+    }
+
+    #[test]
+    fn a_calendar_nobody_made_is_named_with_those_there_are() {
+        let found = faults_of(&["{policy: memory-used, scope: 'tenant:pay', calendar: \
+             {active: [office-cn], mute: [patch]}}"]);
+        assert_eq!(found, ["0 calendar/mute/0: no calendar \"patch\"; there are office-cn"]);
     }
 
     #[test]

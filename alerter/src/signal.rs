@@ -17,7 +17,7 @@ pub use node::{
 };
 pub use object::{Kind, Object, Outlook, picked, score_key};
 pub use promql::{Compiled, scoped};
-pub use series::{Family, Leaf, SUB_SERIES_MAX, Scalar};
+pub use series::{Family, Leaf, SUB_SERIES_MAX, Scalar, find as find_series};
 
 /// Key of the masters seen of a service, in an `Outlook`.
 pub const MASTERS_SEEN: &str = "fact:masters_seen";

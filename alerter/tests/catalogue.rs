@@ -83,7 +83,8 @@ const SERIES: &[(&str, Temper)] = &[
 ];
 
 /// Policies that need another stage: the verdict, the grid, a text of the poll, or six hours in steps.
-const ELSEWHERE: [&str; 19] = [
+const ELSEWHERE: [&str; 20] = [
+    "certificate-ending",
     "instance-down",
     "unreadable",
     "instance-missing",

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::explain_args::{Explain, Score, Whatif};
 pub use crate::item_args::Item;
+pub use crate::policy_args::{Layer, Policy};
 pub use crate::respond_args::{Calendar, Maintenance, Silence};
 pub use crate::score_policy_args::ScorePolicy;
 
@@ -150,6 +151,9 @@ pub enum Command {
     /// Define, test and read custom monitoring items.
     #[command(subcommand)]
     Item(Item),
+    /// Say what is alerted on: thresholds, for whom, with what they would have done.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Say how scores are made: weights, thresholds, what must be there.
     #[command(subcommand)]
     ScorePolicy(ScorePolicy),
@@ -238,6 +242,8 @@ pub enum Nouns {
     AlertHistory,
     /// How fast alerts were answered.
     AlertResponse,
+    /// The nightly report on alerts: which are noise.
+    AlertQuality,
     /// Backups.
     Backups,
 }

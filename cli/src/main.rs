@@ -17,6 +17,8 @@ mod machine;
 mod op;
 mod outlook;
 mod parameter;
+mod policy;
+mod policy_args;
 mod read;
 mod respond;
 mod respond_args;
@@ -113,6 +115,7 @@ async fn remote(command: Command, args: &args::ServerArgs) -> Result<(), Fail> {
         Command::Maintenance(command) => respond::maintenance(&client, command, output).await,
         Command::Calendar(command) => respond::calendar(&client, command, output).await,
         Command::Item(command) => item::item(&client, command, output).await,
+        Command::Policy(command) => policy::policy(&client, command, output).await,
         Command::ScorePolicy(command) => score_policy::score_policy(&client, command, output).await,
         Command::Audit(command) => steer::audit(&client, command, output).await,
         Command::Token(command) => steer::token(&client, command, output).await,

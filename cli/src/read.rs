@@ -163,9 +163,23 @@ fn list_of(nouns: Nouns) -> (&'static str, Option<&'static [Column]>) {
         Nouns::Runbooks => ("/runbooks", Some(RUNBOOKS)),
         Nouns::AlertHistory => ("/alerts/history", Some(HISTORY)),
         Nouns::AlertResponse => ("/alerts/response", Some(RESPONSE)),
+        Nouns::AlertQuality => ("/alerts/quality", Some(QUALITY)),
         Nouns::Backups => ("/backups", Some(BACKUPS)),
     }
 }
+
+const QUALITY: &[Column] = &[
+    ("POLICY", "policy"),
+    ("TENANT", "tenant"),
+    ("VERDICT", "verdicts"),
+    ("FIRED", "fired"),
+    ("A WEEK", "pages_per_week"),
+    ("ACTED", "acted"),
+    ("SHORT", "short"),
+    ("FLAPPING", "flapping"),
+    ("MTTA_MS", "mtta_ms"),
+    ("MTTR_MS", "mttr_ms"),
+];
 
 /// `get`.
 pub async fn get(client: &Client, get: &Get, output: Output) -> Result<(), Fail> {

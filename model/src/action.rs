@@ -106,6 +106,15 @@ actions! {
     "score_policy.put" "PUT" "/score-policies/{id}" r(Right::PolicyPublish), 2, false, "cachewarden score-policy apply -f FILE", "Save a previewed score policy; in force with the next evaluation.";
     "score_policy.restore" "POST" "/score-policies/{id}/restore" r(Right::PolicyPublish), 2, false, "cachewarden score-policy restore SCOPE REV", "Make an old revision of a score policy the newest one.";
     "service.profile" "PUT" "/services/{id}/profile" r(Right::FleetRead), 2, false, "cachewarden score-policy profile ID PROFILE", "Say what the data of a service is for; its owner confirms a guess with it.";
+    "policy.list" "GET" "/policies" r(Right::FleetRead), 0, true, "cachewarden policy list", "Threshold policies: what is judged, at which levels, who has a layer of his own.";
+    "policy.effective" "GET" "/policies/effective" r(Right::FleetRead), 0, false, "cachewarden policy effective INSTANCE", "Every policy of an instance: each field in force with its origin and what it beat.";
+    "policy.get" "GET" "/policies/{id}" r(Right::FleetRead), 0, true, "cachewarden policy show ID", "One policy at a scope: fields in force with their origin, documents, revisions.";
+    "policy.revisions" "GET" "/policies/{id}/revisions" r(Right::FleetRead), 0, false, "cachewarden policy history ID", "Revisions of a policy's documents: who, when, why.";
+    "policy.check" "POST" "/policies/check" r(Right::FleetRead), 0, false, "cachewarden policy lint FILE", "What stands against policy documents and whom they would reach; changes nothing.";
+    "policy.backtest" "POST" "/policies/backtest" r(Right::FleetRead), 0, false, "cachewarden policy backtest FILE", "What a policy would have done over the past, beside the one in force; changes nothing.";
+    "policy.put" "PUT" "/policies/{id}" r(Right::PolicyPublish), 2, false, "cachewarden policy publish FILE", "Publish a document of a policy; in force at once.";
+    "policy.restore" "POST" "/policies/{id}/restore" r(Right::PolicyPublish), 2, false, "cachewarden policy restore ID REV --scope SCOPE", "Make an old revision of a policy's document the newest one.";
+    "policy.retire" "POST" "/policies/{id}/retire" r(Right::PolicyPublish), 2, false, "cachewarden policy retire ID --scope SCOPE", "Take a scope's document of a policy out of force: its fields are inherited again.";
     "runbook.list" "GET" "/runbooks" r(Right::FleetRead), 0, false, "cachewarden get runbooks", "Runbooks and their modes.";
     "runbook.mode" "PUT" "/runbooks/{name}/mode" r(Right::RunbookLower), 3, false, "cachewarden runbook mode NAME MODE --scope SCOPE", "Set how far a runbook may go. Raising needs runbook.raise.";
     "kill_switch.set" "PUT" "/kill-switch" r(Right::RunbookLower), 1, false, "cachewarden runbook kill-switch on|off", "Stop or allow every automatic action.";
@@ -132,6 +141,9 @@ actions! {
     "alert.ack" "POST" "/alerts/{id}/ack" r(Right::AlertAck), 1, false, "cachewarden ack ID", "Say that I have seen an alert and take care of it.";
     "history.list" "GET" "/alerts/history" r(Right::FleetRead), 0, true, "cachewarden get alert-history", "Alerts of the past, searched, and how fast they were answered.";
     "response.list" "GET" "/alerts/response" r(Right::FleetRead), 0, false, "cachewarden get alert-response", "Mean time to acknowledge and to resolve, by tenant and policy.";
+    "quality.get" "GET" "/alerts/quality" r(Right::FleetRead), 0, true, "cachewarden get alert-quality", "The nightly report: noisy, ignored, short and flapping alerts, by policy and tenant.";
+    "rules.all" "GET" "/rules" r(Right::FleetRead), 0, false, "cachewarden policy rules", "Policies as rule files for Prometheus: state, what cannot be said, how shadows differ.";
+    "rules.get" "GET" "/rules/{name}" r(Right::FleetRead), 0, false, "cachewarden policy rules FILE", "One rule file, as Prometheus reads it.";
     "silence.list" "GET" "/silences" r(Right::FleetRead), 0, true, "cachewarden silence list", "Silences I may see, active first.";
     "silence.create" "POST" "/silences" r(Right::SilenceEdit), 2, false, "cachewarden silence add MATCHER", "Keep alerts with these labels from people until an end.";
     "silence.expire" "DELETE" "/silences/{id}" r(Right::SilenceEdit), 1, false, "cachewarden silence expire ID", "End a silence now.";

@@ -33,6 +33,7 @@ pub mod outlook;
 pub mod parameter;
 pub mod plan;
 pub mod policy;
+pub mod quality;
 pub mod reading;
 pub mod refusal;
 pub mod right;

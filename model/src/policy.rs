@@ -9,11 +9,23 @@ use serde::{Deserialize, Serialize};
 use crate::At;
 use crate::service::word;
 
+mod backtest;
 pub mod check;
+mod page;
+mod rule_file;
 mod signal;
 mod span;
 mod window;
 
+pub use backtest::{
+    BACKTEST_DAYS_MAX, Backtest, BacktestData, FiringInterval, INTERVALS_MAX, Outcome, Suggestion,
+    Tally, Versus,
+};
+pub use page::{
+    Beaten, PolicyCheck, PolicyFault, PolicyField, PolicyItem, PolicyPage, PolicyReach,
+    PolicyRevision,
+};
+pub use rule_file::{EngineDifference, RuleFileItem};
 pub use signal::{Aggregate, By, Fact, Fold, SignalRef};
 pub use span::Span;
 pub use window::{Window, WindowFn};
@@ -78,6 +90,12 @@ pub enum PolicyScope {
     Service(crate::ServiceId),
     /// One instance.
     Instance(crate::InstanceId),
+}
+
+impl std::fmt::Display for PolicyScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from(self.clone()))
+    }
 }
 
 impl TryFrom<String> for PolicyScope {

@@ -1064,3 +1064,98 @@ col-risk-off = Points off
 risk-class-A = data or quorum
 risk-class-B = layout or failover
 risk-class-C = weaker than promised
+## Threshold policies
+title-policies = Policies
+title-policy = Policy
+policies-what = What is judged, at which thresholds, for whom. What a scope does not set is inherited from the one above it.
+policy-id = Policy
+policy-id-hint = memory-used
+policy-scope-hint = tenant:pay
+policy-open = Open
+policy-signal = Judges
+policy-levels = Levels of the platform
+policy-layers = Layers
+policy-firing = Firing
+policy-off = switched off
+policy-as-shipped = as shipped
+policy-no-layer = no layer of its own
+policy-origin = Comes
+policy-shipped = with the program
+policy-own = from this installation
+policy-problem = It cannot be evaluated
+policy-faults = { $n ->
+    [one] { $n } thing stands against publishing it
+   *[other] { $n } things stand against publishing it
+}
+policy-line = line { $n }
+policy-reach = Whom it reaches
+policy-reached = Instances
+policy-judged-otherwise = Judged otherwise than now
+policy-document = Document
+policy-document-what = Only what stands here is set at this scope; everything else is inherited.
+policy-text = YAML
+policy-check = Check
+policy-publish = Publish
+policy-no-right = You may look at this policy. Checking a change needs policy.draft, publishing it policy.publish.
+policy-history = Revisions
+policy-history-none = It was never changed.
+policy-open-old = Open to restore
+policy-retired = taken out of force
+policy-retire = Take this layer out of force
+policy-retire-what = Its fields are inherited again; what it alone made fire ends.
+policy-effective = In force here
+policy-field = Field
+policy-set-by = Set by
+empty-policies = No policy is in sight
+engine-embedded = evaluated here
+engine-prometheus = evaluated by Prometheus
+engine-both = evaluated here, compared with Prometheus
+backtest = What it would have done
+backtest-source = Samples
+backtest-step = every { $n } s
+backtest-coverage = Covered
+backtest-instances = Instances
+backtest-without = Unknown
+backtest-without-n = { $n ->
+    [one] { $n } instance without samples
+   *[other] { $n } instances without samples
+}
+backtest-week = A week
+backtest-minutes = Minutes firing
+backtest-flaps = Flapping
+backtest-draft = This document
+backtest-current = In force now
+backtest-versus = Only with this document { $draft }, only with the present one { $current }, with both { $both }.
+backtest-per-day = { $n } alerts a day
+backtest-suggested = Thresholds that page no more than asked for
+backtest-suggested-week = a week:
+backtest-services = By service
+backtest-intervals = { $n ->
+    [one] { $n } alert
+   *[other] { $n } alerts
+}
+backtest-start = Began
+backtest-end = Ended
+backtest-peak = Peak
+backtest-open = still fires
+backtest-flapping = kept firing, for it swung
+backtest-from = Look back
+backtest-day = a day
+backtest-seven = 7 days
+backtest-thirty = 30 days
+backtest-pages = Alerts a week at most
+backtest-go = Backtest
+title-alert-quality = Alert quality
+quality-what = What fired in thirty days, what was done about it, and what is noise.
+quality-made = Made
+quality-verdicts = Verdict
+quality-acted = Acted on
+quality-brief = Under 5 min
+quality-fine = fine
+quality-noisy = noisy
+quality-never-acted-on = never acted on
+quality-flapping = flapping
+quality-short = over before anybody looks
+quality-silent = silent for 90 days
+empty-quality = No alerts to judge
+empty-quality-what = The report is made every night from the alerts of thirty days.

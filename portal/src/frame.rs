@@ -165,6 +165,9 @@ impl Frame {
             (Page::ScorePolicy, "/score-policies" | "/score-policies/preview") => {
                 ("/score-policies", "")
             }
+            (Page::Policy, "/policies" | "/policies/check" | "/policies/backtest") => {
+                ("/policies", "")
+            }
             (_, path) => (path, self.query.as_str()),
         };
         let refresh = if page.refreshes(self) { self.live_s } else { None };

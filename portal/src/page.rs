@@ -50,6 +50,12 @@ pub enum Page {
     ScorePolicies,
     /// `score_policy::ScorePolicyPage`.
     ScorePolicy,
+    /// `quality::QualityReport`.
+    AlertQuality,
+    /// `view::List<PolicyItem>`.
+    Policies,
+    /// `policy::PolicyPage`.
+    Policy,
     /// `zone_loss::ZoneLoss`.
     ZoneLoss,
     /// `history::HistoryPage`.
@@ -66,7 +72,7 @@ pub enum Page {
 
 impl Page {
     /// Every page.
-    pub const ALL: [Page; 26] = [
+    pub const ALL: [Page; 29] = [
         Page::Login,
         Page::Overview,
         Page::Services,
@@ -87,6 +93,9 @@ impl Page {
         Page::Item,
         Page::ScorePolicies,
         Page::ScorePolicy,
+        Page::AlertQuality,
+        Page::Policies,
+        Page::Policy,
         Page::ZoneLoss,
         Page::AlertHistory,
         Page::Silences,
@@ -122,6 +131,9 @@ impl Page {
             Page::Item => "pages/item",
             Page::ScorePolicies => "pages/score_policies",
             Page::ScorePolicy => "pages/score_policy",
+            Page::AlertQuality => "pages/alert_quality",
+            Page::Policies => "pages/policies",
+            Page::Policy => "pages/policy",
             Page::ZoneLoss => "pages/zone_loss",
             Page::AlertHistory => "pages/alert_history",
             Page::Silences => "pages/silences",
@@ -143,6 +155,7 @@ impl Page {
             | Page::ZoneLoss => "services",
             Page::Alerts | Page::Alert | Page::AlertHistory => "alerts",
             Page::Silences | Page::Maintenance | Page::Calendars => "alerts",
+            Page::Policies | Page::Policy | Page::AlertQuality => "alerts",
             Page::Incidents | Page::Incident => "incidents",
             Page::Operations | Page::Operation | Page::Plan => "operations",
             Page::Items | Page::Item => "items",
@@ -169,8 +182,9 @@ impl Page {
             Page::Parameters => !frame.rights.has(Right::OpPlan),
             Page::Item => !frame.rights.has(Right::ItemEdit),
             Page::ScorePolicies | Page::ScorePolicy => false,
+            Page::Policies | Page::Policy => false,
             Page::Alert => !frame.rights.has(Right::AlertAck),
-            Page::AlertHistory => false,
+            Page::AlertHistory | Page::AlertQuality => false,
             Page::Silences => !frame.rights.has(Right::SilenceEdit),
             Page::Maintenance => !frame.rights.has(Right::MaintenanceEdit),
             Page::Calendars => !frame.rights.has(Right::CalendarEdit),

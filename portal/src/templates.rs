@@ -14,7 +14,7 @@ embed! {
     "pages/alerts" "pages/alert" "pages/incidents" "pages/incident" "pages/operations"
     "pages/operation" "pages/docs" "pages/doc" "pages/plan" "pages/items" "pages/item" "pages/error"
     "pages/score_policies" "pages/score_policy" "pages/parameters" "pages/console"
-    "pages/zone_loss"
+    "pages/zone_loss" "pages/policies" "pages/policy" "pages/alert_quality" "parts/backtest"
     "parts/capacity" "parts/slo"
     "pages/alert_history" "pages/silences" "pages/maintenance" "pages/calendars"
     "parts/overview_live" "parts/alerts_table" "parts/operation_live" "parts/live" "parts/filter"

@@ -205,6 +205,7 @@ fn a_page_with_a_form_to_fill_never_reloads_itself() {
             Page::Login | Page::Plan | Page::Item | Page::Error | Page::Incidents | Page::Health
         );
         let fills = fills || matches!(page, Page::ScorePolicies | Page::ScorePolicy);
+        let fills = fills || matches!(page, Page::Policies | Page::Policy | Page::AlertQuality);
         let fills = fills || matches!(page, Page::Parameters | Page::Console);
         // Where somebody may have to say why he agrees.
         let fills = fills || page == Page::Incident;
@@ -229,6 +230,8 @@ fn without_the_right_there_is_no_form_for_it() {
         (Page::Operation, Mood::Trouble, "/cancel\""),
         (Page::Incidents, Mood::Trouble, "action=\"/kill-switch\""),
         (Page::ScorePolicy, Mood::Trouble, "action=\"/score-policies/preview\""),
+        (Page::Policy, Mood::Trouble, "action=\"/policies/check\""),
+        (Page::Policy, Mood::Trouble, "/retire\""),
     ] {
         assert!(with(page, mood, Role::Operator.rights()).contains(action), "{action}");
         assert!(!with(page, mood, Role::Reader.rights()).contains(action), "{action}");

@@ -103,6 +103,8 @@ fn families() -> Vec<(&'static str, Vec<String>)> {
                 "docs",
             ]),
         ),
+        ("quality", own(&["noisy", "never_acted_on", "flapping", "short", "silent"])),
+        ("engine", own(&["embedded", "prometheus", "both"])),
         ("profile", own(&["cache", "store", "queue", "session"])),
         ("profilefrom", own(&["default", "guessed", "given"])),
         ("history", own(&["memory", "prometheus"])),

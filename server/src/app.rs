@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alerter::Alerter;
@@ -72,6 +73,10 @@ pub struct App {
     pub(crate) usage: crate::usage::Usage,
     /// Good, bad and unknown seconds of every service.
     pub(crate) slo: crate::slo::SloBook,
+    /// Policies as rule files for Prometheus.
+    pub(crate) rules: crate::rules::RuleBook,
+    /// The last hour of values, for backtests without a history service.
+    pub(crate) recent: crate::recent::Recent,
     /// Latest rates by instance.
     pub rates: RatesBook,
     /// Instances that left the inventory, and when.
@@ -84,6 +89,8 @@ pub struct App {
     pub(crate) certificates: ArcSwap<Vec<CertificateEnd>>,
     /// How every service is judged.
     pub(crate) policies: ArcSwap<scorer::Policies>,
+    /// Newest revision of the threshold policies in force.
+    pub(crate) policy_generation: AtomicI64,
     /// Custom items by service.
     pub(crate) items: ArcSwap<ItemBook>,
     /// Parameters that drift.
@@ -131,6 +138,8 @@ impl App {
         let targets =
             reach::targets(&self.store, &fresh, tls_dir).await.context("reading the secrets")?;
         let caller = Caller::system("policies", format!("policies-{}", self.now().ms()));
+        // Its number first: what is published in between is read twice, not never.
+        let generation = self.store.policy_generation().await.context("reading the policies")?;
         let documents = self.store.policies(&caller).await.context("reading the policies")?;
         let (items, revisions) = self.store.items_in_force().await.context("reading the items")?;
         let items = ItemBook::build(items, &revisions, &fresh);
@@ -153,9 +162,12 @@ impl App {
         // who reads the new one meets rows of the old.
         self.board.reshape(fresh.instances.keys());
         self.rates.keep(&fresh);
+        self.recent.keep(&fresh);
+        self.rules.take(&fresh, &documents);
         for (policy, why) in self.alerter.rebuild(&fresh, &documents, now) {
             tracing::warn!(policy, why, "a policy cannot be evaluated; the others are");
         }
+        self.policy_generation.store(generation, Ordering::Relaxed);
         self.inventory_moved.notify_waiters();
         Ok(())
     }

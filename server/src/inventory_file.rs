@@ -23,12 +23,33 @@ pub fn parse(text: &str) -> Result<InventoryDoc, String> {
 
 /// The faults with `line 12: ` before their detail, for those whose place is found in `text`.
 pub fn placed(text: &str, faults: Vec<Fault>) -> Vec<Fault> {
-    let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(text) else { return faults };
-    let with_line = |fault: Fault| match line_of(&root, &fault.pointer) {
-        0 => fault,
-        line => Fault { detail: format!("line {line}: {}", fault.detail), ..fault },
+    let lines = Lines::of(text);
+    let with_line = |fault: Fault| match lines.at(&fault.pointer) {
+        None => fault,
+        Some(line) => Fault { detail: format!("line {line}: {}", fault.detail), ..fault },
     };
     faults.into_iter().map(with_line).collect()
+}
+
+/// Whether a text is a list and no single document.
+pub(crate) fn is_list(text: &str) -> bool {
+    Lines::of(text).0.is_some_and(|root| matches!(root.value, Node::List(_)))
+}
+
+/// Where things stand in a text; nothing of one that is no YAML.
+pub(crate) struct Lines(Option<Spanned<Node>>);
+
+impl Lines {
+    /// Of a text.
+    pub fn of(text: &str) -> Lines {
+        Lines(serde_saphyr::from_str::<Spanned<Node>>(text).ok())
+    }
+
+    /// Line of the deepest node on the way to a pointer, from 1.
+    pub fn at(&self, pointer: &str) -> Option<u64> {
+        let line = line_of(self.0.as_ref()?, pointer);
+        (line > 0).then_some(line)
+    }
 }
 
 /// Line of the deepest node on the way to `pointer`, from 1; 0 when it is not known.

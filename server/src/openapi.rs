@@ -130,7 +130,7 @@ fn parameters(action: &Action) -> Value {
     }
     match action.id {
         "service.list" | "instance.list" | "system.list" | "alert.list" | "incident.list"
-        | "operation.list" | "item.list" | "score_policy.list" | "silence.list"
+        | "operation.list" | "item.list" | "score_policy.list" | "policy.list" | "silence.list"
         | "maintenance.list" => query("in", "tenant or system", text.clone()),
         "inventory.apply" => {
             query("dry_run", "1: only answer what would change", text.clone());
@@ -151,21 +151,42 @@ fn parameters(action: &Action) -> Value {
             );
         }
         "zone.loss" => query("format", "json, or csv: its services as a file", file.clone()),
-        "service.adopt" => query("dry_run", "1: only answer what would be adopted", text.clone()),
         "history.list" | "response.list" => {
             for (name, what) in HISTORY {
                 query(name, what, text.clone());
             }
         }
-        "service.acl" => {
-            query("user", "name of the monitor user, cw-monitor when absent", text.clone());
-            query("password_sha256", "hash of its password, 64 hex digits", text.clone());
-        }
         "live" => query("topics", "kpi, alerts, op:ID, joined by commas", text.clone()),
-        _ => {}
+        id => {
+            for (name, what) in queries(id) {
+                query(name, what, text.clone());
+            }
+        }
     }
     all.extend(header(action.id));
     Value::Array(all)
+}
+
+/// Words of a query that are plain text.
+fn queries(id: &str) -> &'static [(&'static str, &'static str)] {
+    match id {
+        "policy.effective" => &[("instance", "which instance"), ("policy", "one policy only")],
+        "policy.get" => &[
+            ("scope", "where: platform, tenant:ID … ; platform when absent"),
+            ("instance", "for one instance"),
+            ("selector", "of the document: tier=core|important,env=prod"),
+            ("from", "show the document of that revision"),
+            ("new", "1: begin a policy that does not exist yet"),
+        ],
+        "policy.put" => &[("dry_run", "1: only check")],
+        "quality.get" => &[("day", "2026-03-01: an older report")],
+        "service.adopt" => &[("dry_run", "1: only answer what would be adopted")],
+        "service.acl" => &[
+            ("user", "name of the monitor user, cw-monitor when absent"),
+            ("password_sha256", "hash of its password, 64 hex digits"),
+        ],
+        _ => &[],
+    }
 }
 
 /// What the history is cut to.
@@ -189,7 +210,7 @@ fn header(id: &str) -> Option<Value> {
         "token.create" | "operation.create" => {
             ("Idempotency-Key", "the same request again gives the same answer for 24 h", false)
         }
-        "score_policy.put" => {
+        "score_policy.put" | "policy.put" | "policy.retire" => {
             ("If-Match", "revision that was seen, or *; none for a first document", false)
         }
         "runbook.mode" | "item.delete" | "calendar.delete" => {
@@ -254,6 +275,9 @@ fn answer(id: &str) -> Value {
         | "score_policy.put"
         | "score_policy.restore"
         | "service.profile" => "ScorePolicyPage",
+        "policy.list" => "PolicyItem",
+        "policy.get" | "policy.check" | "policy.backtest" | "policy.put" | "policy.restore"
+        | "policy.retire" => "PolicyPage",
         "operation.plan" => "Planned",
         "operation.list" => "OperationItem",
         "operation.get" => "OperationPage",
@@ -264,6 +288,7 @@ fn answer(id: &str) -> Value {
         "alert.ack" => "Ack",
         "history.list" => "HistoryItem",
         "response.list" => "Answered",
+        "quality.get" => "QualityReport",
         "silence.list" | "silence.create" | "silence.expire" => "SilenceItem",
         "maintenance.list" | "maintenance.create" | "maintenance.end" => "MaintenanceItem",
         "calendar.list" | "calendar.get" | "calendar.put" | "calendar.delete" => "CalendarItem",

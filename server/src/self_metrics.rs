@@ -207,6 +207,8 @@ struct AlertFigures {
     intake: IntCounterVec,
     withheld: Gauge,
     unproven: GaugeVec,
+    engine_diff: GaugeVec,
+    rules_published: GaugeVec,
 }
 
 impl AlertFigures {
@@ -224,6 +226,11 @@ impl AlertFigures {
         let watchdog = "Seconds since the Watchdog of an evaluator came back.";
         let taken = "Alerts posted by or listed in an Alertmanager, by what they did.";
         let withheld = "Live alerts that a maintenance or a calendar withholds.";
+        let diff = "Alerts that fire in one engine only, of policies both evaluate.";
+        let diff = Opts::new(name("alert_engine_diff"), diff);
+        let engine_diff = GaugeVec::new(diff, &["policy", "side"])?;
+        r.register(Box::new(engine_diff.clone()))?;
+        let rules = "1, with the hash of the rule files Prometheus runs as label.";
         let unproven = "1: the Alertmanager proved nothing in the latest reconciliation.";
         Ok(AlertFigures {
             evaluations: counter(r, "alert_evaluations_total", "Policies judged.")?,
@@ -242,6 +249,8 @@ impl AlertFigures {
             intake: counters(r, "intake_total", taken, "result")?,
             withheld: float(r, "alerts_withheld", withheld)?,
             unproven: by(r, "alertmanager_unproven", unproven, "alertmanager")?,
+            engine_diff,
+            rules_published: by(r, "rules_published", rules, "sha")?,
         })
     }
 
@@ -273,6 +282,17 @@ impl AlertFigures {
             raise(&self.intake.with_label_values(&[*result]), *n);
         }
         self.withheld.set(status.withheld as f64);
+        self.engine_diff.reset();
+        for (policy, (embedded, prometheus)) in app.rules.differences().iter() {
+            let side = |side: &str| self.engine_diff.with_label_values(&[policy.as_str(), side]);
+            side("embedded").set(*embedded as f64);
+            side("prometheus").set(*prometheus as f64);
+        }
+        self.rules_published.reset();
+        let published = app.rules.published();
+        if !published.is_empty() {
+            self.rules_published.with_label_values(&[published.as_str()]).set(1.0);
+        }
         self.unproven.reset();
         for (url, _) in &status.unproven {
             self.unproven.with_label_values(&[url]).set(1.0);

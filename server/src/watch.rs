@@ -260,6 +260,9 @@ impl Watched {
         self.verdict = Some(verdict);
         app.board.publish(row.clone());
         app.alerter.evaluate(&row, app.now());
+        if app.prometheus.is_none() {
+            app.recent.take(&row, inventory.instances.len());
+        }
     }
 
     fn judge(

@@ -82,7 +82,10 @@ async fn ask_generation(app: &App) {
         let present = app.store.inventory_generation().await?;
         let items = app.store.item_generation().await?;
         let policies = app.store.score_policy_generation().await?;
-        if present != app.inventory.load().generation
+        let documents = app.store.policy_generation().await?;
+        let in_force = app.policy_generation.load(std::sync::atomic::Ordering::Relaxed);
+        if documents != in_force
+            || present != app.inventory.load().generation
             || items != app.items.load().generation
             || policies != app.policies.load().generation
         {

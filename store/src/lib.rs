@@ -39,6 +39,7 @@ mod notification;
 mod operation;
 mod parameter;
 mod policy;
+mod quality;
 mod reconcile;
 mod rotation;
 mod runbook;
@@ -75,6 +76,7 @@ pub use maintenance::NewMaintenance;
 pub use operation::{
     CLAIM_CHARGE_MS, Change, Claim, Holder, Line, NewOperation, OperationFilter, right_of_level,
 };
+pub use policy::PolicyChange;
 pub use rotation::{SECRET_CONSOLE, SECRET_NEXT, SECRET_OLD};
 pub use runbook::{KillSwitch, NewMode, effective as runbook_mode_effective};
 pub use score_policy::ScorePolicyChange;

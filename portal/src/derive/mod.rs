@@ -11,6 +11,7 @@ mod list;
 mod operation;
 mod outlook;
 mod overview;
+mod policy;
 mod score_policy;
 mod service;
 mod waterfall;
@@ -25,6 +26,8 @@ use model::incident::Incident;
 use model::item::ItemItem;
 use model::maintenance::MaintenanceItem;
 use model::parameter::ParameterPage;
+use model::policy::PolicyItem;
+use model::quality::QualityReport;
 use model::score::Level;
 use model::score_policy::ScorePolicyItem;
 use model::silence::SilenceItem;
@@ -55,6 +58,9 @@ pub(crate) fn derive(
         Page::Item => item::derive(&Deserialize::deserialize(value)?),
         Page::ScorePolicies => shape::<List<ScorePolicyItem>>(value, list::plain(value, frame))?,
         Page::ScorePolicy => score_policy::derive(&Deserialize::deserialize(value)?),
+        Page::AlertQuality => shape::<QualityReport>(value, list::plain(value, frame))?,
+        Page::Policies => shape::<List<PolicyItem>>(value, list::plain(value, frame))?,
+        Page::Policy => policy::derive(&Deserialize::deserialize(value)?),
         Page::Service => service::derive(&Deserialize::deserialize(value)?, voice),
         Page::Health => health::page(&Deserialize::deserialize(value)?, voice),
         Page::ZoneLoss => outlook::zone_loss(&Deserialize::deserialize(value)?),
@@ -120,7 +126,7 @@ fn id_of(page: Page, value: &Value) -> String {
         Page::Alert => &value["alert"]["id"],
         Page::Incident => &value["incident"]["id"],
         Page::Operation => &value["operation"]["id"],
-        Page::Item | Page::Health | Page::ScorePolicy => &value["id"],
+        Page::Item | Page::Health | Page::ScorePolicy | Page::Policy => &value["id"],
         Page::Parameters => &value["service"],
         Page::Console => &value["instance"],
         Page::Doc => &value["name"],
@@ -136,6 +142,7 @@ fn title(page: Page, id: &str, voice: Voice<'_>) -> String {
         Page::Service
         | Page::Health
         | Page::ScorePolicy
+        | Page::Policy
         | Page::Parameters
         | Page::Console
         | Page::Doc => {
@@ -165,6 +172,9 @@ fn also(page: Page, id: &str, value: &Value) -> Value {
         Page::Item => "item.get",
         Page::ScorePolicies => "score_policy.list",
         Page::ScorePolicy => "score_policy.get",
+        Page::AlertQuality => "quality.get",
+        Page::Policies => "policy.list",
+        Page::Policy => "policy.get",
         Page::ZoneLoss => "zone.loss",
         Page::AlertHistory => "history.list",
         Page::Silences => "silence.list",

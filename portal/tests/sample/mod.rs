@@ -11,6 +11,7 @@ mod parameters;
 mod policies;
 mod response;
 mod service;
+mod thresholds;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,7 @@ use parameters::*;
 use policies::*;
 use response::*;
 use service::*;
+use thresholds::*;
 
 /// The present of all samples.
 pub const NOW: At = At::from_ms(1_763_780_584_000);
@@ -74,6 +76,9 @@ pub fn frame(lang: Lang, theme: Theme, page: Page, mood: Mood) -> Frame {
         Page::Item => "/items/lag@service:pay.cart",
         Page::ScorePolicies => "/score-policies",
         Page::ScorePolicy => "/score-policies/tenant:pay",
+        Page::AlertQuality => "/alerts/quality",
+        Page::Policies => "/policies",
+        Page::Policy => "/policies/memory-used",
         Page::ZoneLoss => "/zones/az-1/loss",
         Page::AlertHistory => "/alerts/history",
         Page::Silences => "/silences",
@@ -134,6 +139,9 @@ pub fn value(page: Page, mood: Mood, text: &str) -> Value {
         Page::Item => to(serde_json::to_value(item_page(mood, text))),
         Page::ScorePolicies => to(serde_json::to_value(list(score_policies(mood, text)))),
         Page::ScorePolicy => to(serde_json::to_value(score_policy_page(mood, text))),
+        Page::AlertQuality => to(serde_json::to_value(quality(mood, text))),
+        Page::Policies => to(serde_json::to_value(list(policies(mood, text)))),
+        Page::Policy => to(serde_json::to_value(policy_page(mood, text))),
         Page::ZoneLoss => to(serde_json::to_value(zone_loss(mood, text))),
         Page::AlertHistory => to(serde_json::to_value(history_page(mood, text))),
         Page::Silences => to(serde_json::to_value(list(silences(mood, text)))),

@@ -62,7 +62,8 @@ async fn policies(
     let caller = Caller::system("policies", format!("policies-{}", now.ms()));
     let documents = api.app.store.policies(&caller).await?;
     let interval_ms = i64::from(api.app.config.exporter.interval_s) * 1000;
-    let present = Present { inventory, documents: &documents, interval_ms, now };
+    let calendars = &super::policy::calendars(&api.app, &caller).await?;
+    let present = Present { inventory, documents: &documents, interval_ms, now, calendars };
     let found = alerter::publish::faults(&doc.policies, &present);
     let fault = |(i, flaw): (usize, Flaw)| {
         let place = if flaw.place.is_empty() { String::new() } else { format!("/{}", flaw.place) };

@@ -21,8 +21,8 @@ use super::ask::{Answer, Ask, Fail, put_headers};
 use super::gate::{self, Mount, Visit, pairs};
 use super::page::{self, Viewer, see_other};
 use super::{
-    Api, Handler, alert_form, history, item, item_form, operation, routes, run, score_policy,
-    score_policy_form,
+    Api, Handler, alert_form, history, item, item_form, operation, policy, policy_form, routes,
+    run, score_policy, score_policy_form,
 };
 use crate::app::App;
 
@@ -35,7 +35,7 @@ struct Form {
     body: fn(&Fields) -> Value,
 }
 
-const FORMS: [Form; 26] = [
+const FORMS: [Form; 31] = [
     Form { path: "/session", action: "session.create", body: credentials },
     Form { path: "/session/delete", action: "session.delete", body: |_| json!({}) },
     Form { path: "/operations/plans", action: "operation.plan", body: wish },
@@ -63,6 +63,11 @@ const FORMS: [Form; 26] = [
         action: "service.profile",
         body: score_policy_form::profile,
     },
+    Form { path: "/policies/check", action: "policy.check", body: policy_form::draft },
+    Form { path: "/policies/backtest", action: "policy.backtest", body: policy_form::backtest },
+    Form { path: "/policies", action: "policy.put", body: policy_form::change },
+    Form { path: "/policies/{id}/restore", action: "policy.restore", body: policy_form::place },
+    Form { path: "/policies/{id}/retire", action: "policy.retire", body: policy_form::place },
     Form { path: "/alerts/{id}/ack", action: "alert.ack", body: history::ack_form },
     Form { path: "/silences", action: "silence.create", body: alert_form::silence },
     Form { path: "/silences/{id}/expire", action: "silence.expire", body: |_| json!({}) },
@@ -225,6 +230,10 @@ async fn accepted(
             let scope = answer.value["id"].as_str().unwrap_or_default();
             format!("/score-policies/{}", page::encode(scope))
         }
+        "policy.put" | "policy.restore" | "policy.retire" => {
+            let text = |name: &str| page::encode(answer.value[name].as_str().unwrap_or_default());
+            format!("/policies/{}?scope={}", text("id"), text("scope"))
+        }
         "alert.ack" => format!("/alerts/{id}"),
         "silence.create" | "silence.expire" => "/silences".into(),
         "maintenance.create" | "maintenance.end" => "/maintenance".into(),
@@ -278,6 +287,14 @@ async fn rejected(
     {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::CONFLICT);
         let answer = Answer { status, ..Answer::ok(value) }.page(Page::ScorePolicy);
+        return page::page(&api.app, visit, viewer, answer).await;
+    }
+    if ask.action.id.starts_with("policy.")
+        && wrong.contains(&problem.code.as_str())
+        && let Some(value) = policy::again(api, ask, &problem).await
+    {
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::CONFLICT);
+        let answer = Answer { status, ..Answer::ok(value) }.page(Page::Policy);
         return page::page(&api.app, visit, viewer, answer).await;
     }
     page::error(&api.app, visit, Some(viewer), problem).await

@@ -114,15 +114,20 @@ fn time(ask: &Ask, name: &str) -> Result<Option<At>, Fail> {
     if given.is_empty() {
         return Ok(None);
     }
-    let ago = Span::try_from(given.to_string()).ok().map(|span| ask.now - span.ms);
-    let day = || At::parse(&format!("{given}T00:00:00Z")).ok();
-    let at = ago.or_else(day).or_else(|| At::parse(given).ok());
+    let at = moment(given, ask.now);
     let wrong = || {
         let given: String = given.chars().take(40).collect();
         let like = "expected 7d, 2026-03-01 or 2026-03-01T00:00:00Z";
         invalid(&format!("/{name}"), format!("{name}={given:?}: {like}"))
     };
     at.map(Some).ok_or_else(wrong)
+}
+
+/// A time as people write it.
+pub(super) fn moment(given: &str, now: At) -> Option<At> {
+    let ago = Span::try_from(given.to_string()).ok().map(|span| now - span.ms);
+    let day = || At::parse(&format!("{given}T00:00:00Z")).ok();
+    ago.or_else(day).or_else(|| At::parse(given).ok())
 }
 
 /// `{note}`.

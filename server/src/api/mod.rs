@@ -12,6 +12,7 @@ mod approve;
 pub(crate) mod ask;
 mod asset;
 mod audit;
+mod backtest;
 mod backup;
 mod brief;
 mod calendar;
@@ -35,7 +36,11 @@ pub(crate) mod operation;
 pub(crate) mod overview;
 mod page;
 mod parameter;
+pub(crate) mod policy;
+mod policy_form;
 pub mod problem;
+mod quality;
+mod rules;
 mod runbook;
 mod score_policy;
 mod score_policy_form;
@@ -170,6 +175,15 @@ fn of_judgement() -> Vec<Route> {
         route("score_policy.put", score_policy::put),
         route("score_policy.restore", score_policy::restore),
         route("service.profile", score_policy::profile),
+        route("policy.list", policy::list),
+        route("policy.effective", policy::effective),
+        route("policy.get", policy::get),
+        route("policy.revisions", policy::revisions),
+        route("policy.check", policy::check),
+        route("policy.backtest", backtest::run),
+        route("policy.put", policy::put),
+        route("policy.restore", policy::restore),
+        route("policy.retire", policy::retire),
         route("runbook.list", runbook::list),
         route("runbook.mode", runbook::mode),
         route("kill_switch.set", runbook::kill_switch),
@@ -201,6 +215,9 @@ fn of_change() -> Vec<Route> {
         route("alert.ack", history::ack),
         route("history.list", history::list),
         route("response.list", history::response),
+        route("quality.get", quality::get),
+        route("rules.all", rules::list),
+        route("rules.get", rules::get),
         route("silence.list", silence::list),
         route("silence.create", silence::create),
         route("silence.expire", silence::expire),

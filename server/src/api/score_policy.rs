@@ -189,7 +189,7 @@ async fn follow(api: &Api) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn reload(api: &Api) -> Result<(), Fail> {
+pub(super) async fn reload(api: &Api) -> Result<(), Fail> {
     api.app.reload_inventory().await.map_err(|e| {
         tracing::error!(error = %e, "the policy is saved and not in force yet");
         let detail = "the policy is saved and not in force yet";

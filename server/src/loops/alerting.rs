@@ -7,6 +7,10 @@ use super::{Group, Pace, run};
 use crate::app::App;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Alerts of Prometheus' shadows are held against ours this often.
+const RULES: Duration = Duration::from_secs(60);
+/// A report is made once a day; whether it is due is asked this often.
+const QUALITY: Duration = Duration::from_secs(600);
 
 fn each_second() -> Pace<'static> {
     Pace { every: SECOND, wake: None }
@@ -62,6 +66,7 @@ pub(super) fn spawn(app: &Arc<App>, group: &mut Group) {
             .await;
         });
     }
+    slow(app, group);
     let desks = if app.alerter.notifies() { app.alerter.desks() } else { 0 };
     for index in 0..desks {
         let a = app.clone();
@@ -74,4 +79,20 @@ pub(super) fn spawn(app: &Arc<App>, group: &mut Group) {
             .await;
         });
     }
+}
+
+/// Those that look once a minute or less often.
+fn slow(app: &Arc<App>, group: &mut Group) {
+    let a = app.clone();
+    group.spawn("rules", move |stop| async move {
+        let a = &*a;
+        let pace = Pace { every: RULES, wake: Some(&a.inventory_moved) };
+        run(a, "rules", pace, stop, |now| crate::rules::round(a, now)).await;
+    });
+    let a = app.clone();
+    group.spawn("quality", move |stop| async move {
+        let a = &*a;
+        let pace = Pace { every: QUALITY, wake: None };
+        run(a, "quality", pace, stop, |now| crate::quality::round(a, now)).await;
+    });
 }

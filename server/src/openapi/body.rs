@@ -83,6 +83,7 @@ pub(super) fn body(id: &str) -> Option<Value> {
         "item.put" | "item.check" | "item.test" => item(id),
         "score_policy.preview" => (json!(["doc"]), json!({ "doc": reference("ScorePolicyDoc") })),
         "score_policy.put" | "score_policy.restore" => score_policy(id),
+        id if id.starts_with("policy.") => policy(id)?,
         "service.profile" => (
             json!(["profile"]),
             json!({ "profile": { "enum": ["cache", "store", "queue", "session"] } }),
@@ -156,6 +157,38 @@ fn score_policy(id: &str) -> (Value, Value) {
         _ => json!({ "type": "integer" }),
     };
     (json!([what, "reason", "preview"]), properties)
+}
+
+/// Of threshold policies.
+fn policy(id: &str) -> Option<(Value, Value)> {
+    let string = || json!({ "type": "string" });
+    let selector = json!({ "type": "object" });
+    let document = json!({ "doc": reference("PolicyDoc"), "text": string() });
+    Some(match id {
+        "policy.check" => (json!([]), document),
+        "policy.backtest" => {
+            let mut properties = document;
+            for name in ["from", "to", "step"] {
+                properties[name] = string();
+            }
+            properties["pages_per_week"] = json!({ "type": "number", "minimum": 0 });
+            (json!([]), properties)
+        }
+        "policy.put" => {
+            let mut properties = document;
+            properties["reason"] = string();
+            properties["rev"] = json!({ "type": "integer" });
+            (json!(["reason"]), properties)
+        }
+        "policy.restore" | "policy.retire" => (
+            json!(["scope", "reason"]),
+            json!({
+                "scope": string(), "selector": selector, "reason": string(),
+                "rev": { "type": "integer" },
+            }),
+        ),
+        _ => return None,
+    })
 }
 
 fn wish() -> Value {

@@ -21,6 +21,7 @@ const SHAPES: &[(&str, &str)] = &[
         "Answered",
         "tenant:text policy:text fired:int acknowledged:int resolved:int mtta_ms:int? mttr_ms:int?",
     ),
+    ("QualityReport", "as_of:time from:time items:[any] count:int next:text?"),
     (
         "SilenceItem",
         "id:text scope:text state:text text:text starts_at:time ends_at:time created_by:text \
@@ -175,6 +176,17 @@ const SHAPES: &[(&str, &str)] = &[
         "ScorePolicyPage",
         "as_of:time id:text rev:int doc:ScorePolicyDoc profile:text profile_from:text \
          effective:[any] ignored:[any] above:[text] revisions:[any] preview:any",
+    ),
+    ("PolicyDoc", "policy:text scope:text"),
+    (
+        "PolicyItem",
+        "id:text alertnames:[text] signal:text levels:[text] shipped:bool enabled:bool engine:text \
+         layers:[text] firing:int by:text at:time?",
+    ),
+    (
+        "PolicyPage",
+        "as_of:time id:text scope:text instance:text? rev:int doc:PolicyDoc text:text effective:[any] \
+         problem:text shipped:bool layers:[any] revisions:[any] firing:int check:any backtest:any",
     ),
     ("KillSwitch", "scope:text active:bool reason:text by:text at:time"),
     ("Planned", "plan:any hash:text error:any"),

@@ -1,7 +1,8 @@
 //! What judging and telling cost: a fleet of ten thousand instances under the shipped policies, beside a
 //! Prometheus with the same rules, and a sink that plays Alertmanager. Prints one JSON object a
-//! figure; started by `tests/bench/alerter.sh`, which takes names of parts: pass rules delivery.
+//! figure; started by `tests/bench/alerter.sh`, which takes names of parts: pass delivery backtest rules.
 
+mod backtest;
 #[path = "../exporter_bench/cpu.rs"]
 #[allow(dead_code, reason = "the other benchmark uses all of it")]
 mod cpu;
@@ -26,6 +27,9 @@ async fn main() {
     }
     if wanted("delivery") {
         delivery::run().await;
+    }
+    if wanted("backtest") {
+        backtest::run();
     }
     if wanted("rules") {
         rules::run().await;

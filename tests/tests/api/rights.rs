@@ -30,6 +30,9 @@ fn rows(cart: &str, alert: &str, incident: &str) -> Vec<Row> {
     let item = item();
     let mut trial = item.clone();
     trial["instance"] = cart.into();
+    let policy = json!({ "reason": "test", "doc": {
+        "policy": "memory-used", "scope": "tenant:pay", "levels": { "warning": { "fire": 0.7, "clear": 0.6 } },
+    } });
     let mode = json!({ "mode": "off", "scope": "tenant:pay", "reason": "test" });
     let switch = json!({ "on": true, "scope": "tenant:pay", "reason": "test" });
     vec![
@@ -131,6 +134,30 @@ fn rows(cart: &str, alert: &str, incident: &str) -> Vec<Row> {
             Some(json!({ "profile": "store" })),
             [403, 200, 404, 401],
         ),
+        get("policy.list", "/policies", all),
+        get("policy.effective", &format!("/policies/effective?instance={cart}"), mine),
+        get("policy.get", "/policies/memory-used?scope=tenant:pay", mine),
+        get("policy.revisions", "/policies/memory-used/revisions", all),
+        ("policy.check", "/policies/check".into(), Some(policy.clone()), [403, 200, 404, 401]),
+        (
+            "policy.backtest",
+            "/policies/backtest".into(),
+            Some(json!({ "doc": policy["doc"] })),
+            [403, 200, 404, 401],
+        ),
+        ("policy.put", "/policies/memory-used".into(), Some(policy), [403, 200, 404, 401]),
+        (
+            "policy.restore",
+            "/policies/memory-used/restore".into(),
+            Some(json!({ "scope": "tenant:pay", "rev": 1, "reason": "test" })),
+            [403, 200, 404, 401],
+        ),
+        (
+            "policy.retire",
+            "/policies/memory-used/retire".into(),
+            Some(json!({ "scope": "tenant:pay", "reason": "test" })),
+            [403, 200, 404, 401],
+        ),
         get("runbook.list", "/runbooks", all),
         ("runbook.mode", "/runbooks/replica-restart/mode".into(), Some(mode), [403, 200, 404, 401]),
         ("kill_switch.set", "/kill-switch".into(), Some(switch), [403, 200, 404, 401]),
@@ -196,6 +223,9 @@ fn rows(cart: &str, alert: &str, incident: &str) -> Vec<Row> {
             Some(json!({ "note": "seen" })),
             [403, 200, 404, 401],
         ),
+        get("quality.get", "/alerts/quality", all),
+        get("rules.all", "/rules", none),
+        get("rules.get", "/rules/cw-none.yml", none),
         get("silence.list", "/silences", all),
         (
             "silence.create",
@@ -307,8 +337,9 @@ async fn nothing_of_another_tenant_shows_in_lists_counts_pages_or_errors() {
         }
         // Runbooks and the manual are of the program, not of a tenant.
         if let Some(count) = answer.json()["count"].as_i64()
-            && !["/runbooks", "/docs"].iter().any(|own| path.ends_with(own))
+            && !["/runbooks", "/docs", "/policies"].iter().any(|own| path.ends_with(own))
         {
+            // The shipped policies apply to everybody.
             // The platform, his tenant and its system have score policies; the rest has one of his.
             let own = if path.ends_with("/score-policies") { 3 } else { 1 };
             assert!(count <= own, "{path} counts {count}");
@@ -379,6 +410,9 @@ async fn answers_have_the_fields_the_interface_description_states() {
         item("Incident", "/incidents"),
         item("Runbook", "/runbooks"),
         item("AuditRecord", "/audit"),
+        one("QualityReport", "/alerts/quality".into()),
+        item("PolicyItem", "/policies"),
+        one("PolicyPage", "/policies/memory-used".into()),
         item("ScorePolicyItem", "/score-policies"),
         one("ScorePolicyPage", "/score-policies/tenant:pay".into()),
     ];
@@ -416,6 +450,9 @@ async fn every_page_is_drawn_from_the_value_the_api_answers() {
         ("/operations".into(), "<html"),
         ("/items".into(), "<html"),
         ("/items/new".into(), "queue-length"),
+        ("/alerts/quality".into(), "<html"),
+        ("/policies".into(), "memory-used"),
+        ("/policies/memory-used".into(), "platform, shipped"),
         ("/score-policies".into(), "tenant:pay"),
         ("/score-policies/service:pay.cart".into(), "tenant:pay"),
     ];

@@ -35,8 +35,9 @@ const ADDRESSES: u8 = 16;
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Whole intervals, and one turn of what is read once a minute.
 const WINDOW: Duration = Duration::from_secs(60);
-/// After a start everything that is read seldom is read at once.
-const SETTLE: Duration = Duration::from_secs(60);
+/// After a start everything that is read seldom is read at once, and a minute later the parameters of
+/// all services, which is done once a day.
+const SETTLE: Duration = Duration::from_secs(100);
 const ROUNDS: usize = 3;
 
 /// One redis-server on many addresses.

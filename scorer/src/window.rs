@@ -251,8 +251,9 @@ impl Window {
         self.evictions.take(at, sample.deltas[Delta::Evicted as usize]);
         let detail = &reading.facts.detail;
         if let Some(tally) = &detail.slow {
-            self.slow.take(tally, restarted, at - self.window_ms);
+            self.slow.take(tally, restarted);
         }
+        self.slow.forget(at - self.window_ms);
         if let Some(latencies) = &detail.latencies {
             self.histograms.take(latencies, restarted);
         }

@@ -299,6 +299,9 @@ fn slow_commands_of_which_the_poll_saw_one_are_all_known_a_minute_later() {
     assert_eq!((late.slow_worst_ms, late.slow_partial), (Seen::Known(900.0), false));
     let share = late.slow_share.known().unwrap();
     assert!((share - 0.95 / 60.0).abs() < 1e-3, "{share}");
+    // Nothing new is read while nothing is slow: what was read leaves the window all the same.
+    let gone = push(361, 10.0, 60, all.to_vec());
+    assert_eq!((gone.slow_worst_ms, gone.slow_share), (Seen::Known(0.0), Seen::Known(0.0)));
 }
 
 #[test]

@@ -26,7 +26,15 @@ pub(super) struct SlowEntries {
 }
 
 impl SlowEntries {
-    pub fn take(&mut self, tally: &SlowTally, restarted: bool, oldest: At) {
+    /// Forgets what was read before `oldest`: also while nothing new is read, for then nothing is slow
+    /// any more.
+    pub fn forget(&mut self, oldest: At) {
+        while self.batches.front().is_some_and(|b| b.at < oldest) {
+            self.batches.pop_front();
+        }
+    }
+
+    pub fn take(&mut self, tally: &SlowTally, restarted: bool) {
         if restarted {
             // Ids begin anew: whatever is read next happened since.
             self.newest = -1.0;
@@ -40,9 +48,8 @@ impl SlowEntries {
         let batch = Batch { at: tally.at, each_us: fresh.map(|e| e.us as u32).collect() };
         (self.read_at, self.newest) =
             (Some(tally.at), if first { newest } else { newest.max(self.newest) });
-        self.batches.push_back(batch);
-        while self.batches.front().is_some_and(|b| b.at < oldest) {
-            self.batches.pop_front();
+        if !batch.each_us.is_empty() {
+            self.batches.push_back(batch);
         }
     }
 

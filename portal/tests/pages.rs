@@ -144,6 +144,7 @@ const NULLABLE: [&str; 31] = [
     "id",
     "test",
     "preview",
+    "backtest",
     "firing",
     "kill_switch",
     "memory_used_bytes",

@@ -4,13 +4,14 @@
 //! the last picture stays.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use exporter::encode::ThresholdPoint;
 use model::alert::Alert;
 use model::incident::Verb;
 use model::operation::{OperationKind, OperationState};
 use model::risk::RiskClass;
-use model::{InstanceId, ServiceId};
+use model::{At, InstanceId, ServiceId};
 
 /// The picture.
 #[derive(Default)]
@@ -22,5 +23,7 @@ pub(crate) struct FleetFacts {
     pub thresholds: Vec<ThresholdPoint>,
     pub drift: Vec<(ServiceId, String, u64)>,
     pub maintenance: BTreeSet<InstanceId>,
-    pub zone_risks: Vec<(ServiceId, RiskClass, usize)>,
+    pub zone_risks: Arc<[(ServiceId, RiskClass, usize)]>,
+    /// When those were judged.
+    pub zone_risks_at: Option<At>,
 }

@@ -23,6 +23,9 @@ const GRID: Duration = Duration::from_secs(15);
 const TOPOLOGY: Duration = Duration::from_secs(3);
 /// Scrapes come every 15 s: a picture this old is still newer than the one before.
 const FACTS: Duration = Duration::from_secs(3);
+/// Findings of zones follow roles and addresses, which change seldom; judging every layout is the
+/// dearest part of the picture.
+const ZONE_RISKS_MS: i64 = 15_000;
 /// Windows in which turns are counted: with polls every 15 s each instance is in each of them.
 const SCHEDULE: Duration = GRID;
 /// What a crash may take of the memory of grades.
@@ -98,7 +101,7 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     alerting::spawn(app, group);
     let a = app.clone();
     group.spawn("facts", move |stop| async move {
-        run(&a, "facts", every(FACTS), stop, |_| facts(&a)).await;
+        run(&a, "facts", every(FACTS), stop, |now| facts(&a, now)).await;
     });
     let a = app.clone();
     group.spawn("certificates", move |stop| async move {
@@ -173,12 +176,13 @@ fn schedule(app: &App) {
 
 /// The picture `/metrics` shows of alerts and operations. Alerts come from memory: they are there
 /// also when the store is not.
-async fn facts(app: &App) -> anyhow::Result<()> {
+async fn facts(app: &App, now: At) -> anyhow::Result<()> {
     let began = Instant::now();
     let operations = app.store.operation_counts().await;
     app.metrics.store_seconds.observe(began.elapsed().as_secs_f64());
     let decisions = app.store.decision_counts().await;
     let present = app.fleet.load();
+    let judged = present.zone_risks_at.filter(|at| now.since_ms(*at) < ZONE_RISKS_MS);
     let kept = FleetFacts {
         alerts: app.alerter.snapshot(),
         operations: match &operations {
@@ -193,7 +197,11 @@ async fn facts(app: &App) -> anyhow::Result<()> {
         thresholds: app.alerter.thresholds().into_iter().map(threshold).collect(),
         drift: app.drift.all(),
         maintenance: app.alerter.maintained(&app.inventory(), app.now()).into_iter().collect(),
-        zone_risks: zone_risks(app),
+        zone_risks: match judged {
+            Some(_) => present.zone_risks.clone(),
+            None => zone_risks(app).into(),
+        },
+        zone_risks_at: judged.or(Some(now)),
     };
     app.fleet.store(Arc::new(kept));
     operations?;

@@ -501,7 +501,7 @@ pub enum Op {
 pub struct Wish {
     /// What: switchover, node_restart, param_change, password_rotate …
     pub kind: String,
-    /// Service it changes.
+    /// Service it changes; for evacuate and zone_restore the zone.
     pub service: String,
     /// Instance: the new master, or the node to restart.
     #[arg(long, value_name = "INSTANCE")]

@@ -115,7 +115,10 @@ async fn steer(client: &Client, id: &str, verb: &str) -> Result<(), Fail> {
 fn body(wish: &Wish) -> Result<Value, Fail> {
     let mut params = Map::new();
     if let Some(target) = &wish.target {
-        let of_one = matches!(wish.kind.as_str(), "node_restart" | "replica_remove" | "restore");
+        let of_one = matches!(
+            wish.kind.as_str(),
+            "node_restart" | "replica_remove" | "restore" | "node_move" | "demote"
+        );
         let name = if of_one { "instance" } else { "target" };
         params.insert(name.into(), target.clone().into());
     }
@@ -236,8 +239,7 @@ fn tell(page: &OperationPage, told: i64, bar: bool, output: Output) -> Result<i6
 
 fn progress(page: &OperationPage) -> String {
     const WIDTH: usize = 24;
-    let all = page.steps.len().max(1);
-    let done = page.steps.iter().filter(|s| s.state == StepState::Done).count();
+    let (done, all) = share(page);
     let full = WIDTH * done / all;
     let doing = page
         .steps
@@ -246,6 +248,17 @@ fn progress(page: &OperationPage) -> String {
     let what = doing.map_or(page.operation.state.as_str(), |s| s.title.as_str());
     let what: String = plain(what).chars().take(60).collect();
     format!("[{}{}] {done}/{all} {what}", "#".repeat(full), "-".repeat(WIDTH - full))
+}
+
+/// Steps done and all of them; of a batch its parts.
+fn share(page: &OperationPage) -> (usize, usize) {
+    let parts: Vec<_> = page.rows.iter().filter(|r| r.wave > 0).collect();
+    if !parts.is_empty() {
+        let over = parts.iter().filter(|r| r.state.is_some_and(OperationState::is_final));
+        return (over.count(), parts.len());
+    }
+    let done = page.steps.iter().filter(|s| s.state == StepState::Done).count();
+    (done, page.steps.len().max(1))
 }
 
 fn ended(page: &OperationPage) -> Result<(), Fail> {

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use crate::error::{Error, line_of};
+use crate::own::Own;
 use crate::pipeline::{Pipeline, budget, pack};
 use crate::resp::{Fault, Reader};
 use crate::tls;
@@ -35,6 +36,7 @@ pub struct Link {
     first_us: Option<u32>,
     without_certificate: bool,
     certificate_ends_at: Option<i64>,
+    _own: Option<Own>,
 }
 
 impl Link {
@@ -42,6 +44,10 @@ impl Link {
         let certificate_ends_at = match &stream {
             Either::Left(_) => None,
             Either::Right(tls) => tls::server_ends_at(tls),
+        };
+        let address = match &stream {
+            Either::Left(tcp) => tcp.local_addr(),
+            Either::Right(tls) => tls.get_ref().0.local_addr(),
         };
         Link {
             stream,
@@ -52,6 +58,7 @@ impl Link {
             first_us: None,
             without_certificate: false,
             certificate_ends_at,
+            _own: address.ok().map(Own::new),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: immutable and complete; `store` builds it, `server` swaps it whole, everybody else
 //! holds an `Arc` of it. Every instance's service, system, tenant and zone are in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::host::Host;
 use crate::service::{Instance, InstanceKind, Service};
@@ -29,6 +29,8 @@ pub struct Inventory {
     pub zones: BTreeMap<ZoneId, Zone>,
     /// Hosts.
     pub hosts: BTreeMap<HostId, Host>,
+    /// Zones that masters were moved out of and shall not return to yet.
+    pub evacuated: BTreeSet<ZoneId>,
 }
 
 impl Inventory {

@@ -10,6 +10,7 @@ pub mod alert;
 pub mod apply;
 pub mod audit;
 pub mod backup;
+pub mod batch;
 pub mod board;
 pub mod calendar;
 pub mod caller;

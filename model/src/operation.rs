@@ -45,6 +45,16 @@ word! {
         Backup = "backup",
         /// A backup into an empty node.
         Restore = "restore",
+        /// Every master of a zone moved out of it, wave by wave.
+        Evacuate = "evacuate",
+        /// Masters brought back to the zone they came from.
+        ZoneRestore = "zone_restore",
+        /// A lost master that came back, made a replica of its successor.
+        Demote = "demote",
+        /// A replica moved to another host.
+        NodeMove = "node_move",
+        /// A switchover there and back, measured.
+        Drill = "drill",
     }
 }
 word! {
@@ -67,7 +77,8 @@ word! {
         Done = "done",
         /// A guard refused; nothing was sent.
         Refused = "refused",
-        /// A person ended it before it changed anything.
+        /// A person ended it before it changed anything; a batch: between two waves, and what it
+        /// moved stays.
         Cancelled = "cancelled",
         /// Steps are being undone.
         Unwinding = "unwinding",
@@ -75,6 +86,13 @@ word! {
         Unwound = "unwound",
         /// Needs a person.
         Stuck = "stuck",
+    }
+}
+
+impl OperationKind {
+    /// Whether it changes a zone, not one service.
+    pub fn of_zone(self) -> bool {
+        matches!(self, OperationKind::Evacuate | OperationKind::ZoneRestore)
     }
 }
 
@@ -93,7 +111,7 @@ impl Operation {
         let ahead = steps.iter().any(|s| s.state == StepState::Pending);
         let point = steps.iter().find(|s| {
             let maybe = matches!(s.state, StepState::Running | StepState::Done);
-            s.point_of_no_return && s.attempt > 0 && maybe
+            s.point_of_no_return && s.attempt > 0 && maybe && !s.stands()
         });
         if self.state.is_final() {
             return Some(format!("it is over ({})", self.state.as_str()));
@@ -187,6 +205,9 @@ pub struct Operation {
     /// A person asked to wait before the next step.
     #[serde(default)]
     pub pause_requested: bool,
+    /// The batch it is a part of.
+    #[serde(default)]
+    pub parent: Option<String>,
 }
 
 /// A person's word on an operation.
@@ -249,6 +270,14 @@ pub struct Step {
     pub after: Value,
     /// Last error.
     pub error: String,
+}
+
+impl Step {
+    /// Whether what it did is whole by itself, and stays when what follows is not done: the waves of a
+    /// batch, whose parts are operations of their own.
+    pub fn stands(&self) -> bool {
+        self.kind == "wave"
+    }
 }
 
 /// A line of the append-only journal of an operation.

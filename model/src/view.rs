@@ -455,6 +455,9 @@ pub struct OperationPage {
     /// Waits until somebody lets it go on.
     #[serde(default)]
     pub resumable: bool,
+    /// Parts of a batch; empty for everything else.
+    #[serde(default)]
+    pub rows: Vec<crate::batch::BatchRow>,
 }
 
 /// `GET /api/v1/me`.

@@ -26,6 +26,9 @@ pub struct ZoneLoss {
     pub as_of: At,
     /// Which zone.
     pub zone: String,
+    /// Masters were moved out of it on purpose and do not return by themselves.
+    #[serde(default)]
+    pub evacuated: bool,
     /// Instances that stand there.
     pub instances: u32,
     /// Services left as they are.

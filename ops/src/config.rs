@@ -40,6 +40,8 @@ pub struct Config {
     pub destroy_wait_s: u32,
     /// Where backups are kept, on this machine; none: there are none.
     pub backup_dir: Option<PathBuf>,
+    /// Calendars that freeze: while one of them is open, nothing of level 2 and above may be planned.
+    pub freeze_calendars: Vec<String>,
     /// How long a restarted node must be seen up, with its link up, to count as recovered, seconds.
     pub up_for_s: u32,
 }
@@ -53,6 +55,7 @@ impl Default for Config {
             second_person_from: DESTROYS,
             destroy_wait_s: 300,
             backup_dir: None,
+            freeze_calendars: Vec::new(),
             up_for_s: 60,
         }
     }
@@ -75,6 +78,9 @@ impl Config {
         if !(3..=5).contains(&self.second_person_from) {
             let given = self.second_person_from;
             return Err(format!("ops.second_person_from = {given}: allowed are 3 to 5"));
+        }
+        if let Some(id) = self.freeze_calendars.iter().find(|id| !model::id::is_slug(id)) {
+            return Err(format!("ops.freeze_calendars: {id:?} is no id of a calendar"));
         }
         if self.destroy_wait_s > DESTROY_WAIT_S_MAX {
             let given = self.destroy_wait_s;

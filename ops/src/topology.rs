@@ -168,6 +168,17 @@ pub(crate) async fn ask(
     link.pipeline(&Pipeline::new(commands), left()).await.map_err(|e| e.to_string())
 }
 
+/// How long a node has to tell a setting.
+const SETTING_MAX: Duration = Duration::from_secs(3);
+
+/// One value of CONFIG GET, asked anew.
+pub(crate) async fn setting(world: &World, id: &InstanceId, name: &str) -> Result<String, String> {
+    let command: &[&str] = &["CONFIG", "GET", name];
+    let replies = ask(world, id, &[command], Instant::now() + SETTING_MAX).await?;
+    let value = replies.first().and_then(reply::items).and_then(|pair| reply::text(pair.get(1)?));
+    value.ok_or_else(|| format!("CONFIG GET {name} was answered with something else"))
+}
+
 fn node_of(replies: &[link::Value]) -> Result<Node, String> {
     let said = |i: usize, what: &str| match replies.get(i).and_then(reply::error) {
         Some(error) => format!("{what}: {error}"),

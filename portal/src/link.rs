@@ -85,6 +85,15 @@ pub(crate) fn safe(target: &str) -> Option<&str> {
     (clean && (local(target) || web || target.starts_with('#'))).then_some(target)
 }
 
+/// The page of what an operation changes: a service, or the zone that is filed under the id.
+pub(crate) fn about(service: &str) -> String {
+    let zone = service.strip_prefix(model::batch::ZONE_TENANT).and_then(|s| s.strip_prefix('.'));
+    match zone {
+        Some(zone) => format!("/zones/{}/loss", encode(zone)),
+        None => format!("/services/{}", encode(service)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

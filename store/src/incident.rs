@@ -128,6 +128,14 @@ impl Store {
              AND phase = 'firing' AND instance IS NOT NULL").fetch_all(c).await)?)
     }
 
+    /// (service, alertname) of critical alerts that fire now and began after `since`.
+    pub async fn alerts_critical_on(&self, since: At) -> Result<Vec<(String, String)>> {
+        Ok(rd!(self, c => sqlx::query_as(
+            "SELECT service, alertname FROM alert WHERE open_key IS NOT NULL \
+             AND phase = 'firing' AND level = 'critical' AND service IS NOT NULL AND starts_at > $1")
+            .bind(since.ms()).fetch_all(c).await)?)
+    }
+
     /// Opens the incident; or answers the one this occurrence made before; or, when the same thing
     /// had an incident since `joins`, that one with its counter one higher, open again.
     pub async fn incident_open(

@@ -178,6 +178,9 @@ impl Store {
 
     /// Where a service stands; `NotFound` when it does not exist.
     pub async fn place_of_service(&self, service: &ServiceId) -> Result<Place> {
+        if let Some(zone) = model::batch::zone_of(service) {
+            return Ok(model::batch::place_of(&zone));
+        }
         let system: Option<String> = rd!(self, c => sqlx::query_scalar(
             "SELECT system FROM service WHERE id = $1")
             .bind(service.as_str()).fetch_optional(c).await)?;

@@ -17,6 +17,7 @@ mod config;
 mod delivery;
 mod engine;
 mod error;
+mod evacuation;
 mod evidence;
 mod explained;
 #[cfg(feature = "fault")]

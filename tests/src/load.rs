@@ -39,7 +39,7 @@ pub struct Load {
     find: Find,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
-    writers: Vec<JoinHandle<Vec<String>>>,
+    writers: Vec<JoinHandle<(Vec<String>, Duration)>>,
 }
 
 /// What the writers know when they have stopped.
@@ -47,6 +47,8 @@ pub struct Written {
     find: Find,
     /// Keys whose SET was acknowledged.
     pub keys: Vec<String>,
+    /// Longest time one of them waited from one acknowledgement to the next.
+    pub gap: Duration,
 }
 
 impl Load {
@@ -77,11 +79,13 @@ impl Load {
     /// Stops the writers.
     pub async fn stop(self) -> Written {
         self.stop.store(true, Ordering::Relaxed);
-        let mut keys = Vec::new();
+        let (mut keys, mut gap) = (Vec::new(), Duration::ZERO);
         for writer in self.writers {
-            keys.extend(writer.await.expect("a writer does not panic"));
+            let (wrote, waited) = writer.await.expect("a writer does not panic");
+            keys.extend(wrote);
+            gap = gap.max(waited);
         }
-        Written { find: self.find, keys }
+        Written { find: self.find, keys, gap }
     }
 }
 
@@ -185,8 +189,9 @@ async fn write(
     find: Find,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
-) -> Vec<String> {
+) -> (Vec<String>, Duration) {
     let mut keys = Vec::new();
+    let (mut last, mut gap) = (None::<Instant>, Duration::ZERO);
     let mut links: BTreeMap<String, Link> = BTreeMap::new();
     let mut map = None;
     let mut n = 0u64;
@@ -202,6 +207,8 @@ async fn write(
             None => false,
         };
         if done {
+            gap = gap.max(last.map_or(Duration::ZERO, |at| at.elapsed()));
+            last = Some(Instant::now());
             keys.push(key);
             acknowledged.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PACE).await;
@@ -211,7 +218,7 @@ async fn write(
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    keys
+    (keys, gap)
 }
 
 async fn set(links: &mut BTreeMap<String, Link>, node: &str, key: &str) -> bool {

@@ -76,6 +76,15 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether a person may have it closed: no link between servers, no Sentinel, none that this
+    /// process holds. An application that last said PING is one all the same.
+    pub(crate) fn is_closable(&self) -> bool {
+        let servers = self.flags.contains(['S', 'M', 'O']);
+        !servers && !self.name.starts_with("sentinel-") && !link::is_own(&self.address)
+    }
+}
+
 /// All connections of a node.
 pub(super) async fn list(conn: &mut Conn<'_>) -> Result<Vec<Client>, Trouble> {
     let value = conn.ask(&["CLIENT", "LIST"]).await?;
@@ -109,6 +118,10 @@ mod tests {
             "name=sentinel-ab12-cmd flags=N cmd=publish",
         ] {
             assert!(!of(other).is_application(), "{other}");
+        }
+        assert!(of("flags=N cmd=ping").is_closable(), "a pool that pings is an application");
+        for other in ["flags=S cmd=replconf", "name=sentinel-ab12-cmd flags=N cmd=publish"] {
+            assert!(!of(other).is_closable(), "{other}");
         }
         assert!(Client::of("garbage").is_none());
     }

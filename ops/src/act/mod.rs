@@ -13,6 +13,7 @@
 //! kept, a secret switched, an archive), never for the operation's own story.
 
 mod backup;
+pub(crate) mod batch;
 pub(crate) mod cast;
 pub(crate) mod clients;
 mod cluster_failover;
@@ -20,6 +21,7 @@ mod conn;
 mod create;
 mod demote;
 mod drain;
+mod drill;
 mod fence;
 mod forget;
 mod member;
@@ -31,9 +33,11 @@ mod retire;
 mod roles;
 mod rotate;
 mod slots;
+mod stale;
 mod steer;
 mod upkeep;
 mod watching;
+mod zone;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -55,6 +59,8 @@ pub enum Observed {
     Other(String),
     /// Cannot be seen now.
     Unknown(String),
+    /// As far as it should get by itself: a person has to say that the rest may follow.
+    Hold(String),
 }
 
 /// Why an apply or undo ended without success. Neither says whether something was changed: the
@@ -146,6 +152,12 @@ impl Cx<'_> {
 pub async fn observe(cx: &Cx<'_>) -> Observed {
     match cx.step.kind.as_str() {
         "start" | "rejoin" | "healthy" => restart::observe(cx).await,
+        "wave" => batch::observe(cx).await,
+        "drill" => drill::observe(cx).await,
+        "demote_stale" => stale::observe(cx).await,
+        "judge" => batch::observe_judged(cx).await,
+        "close_zone" | "open_zone" => zone::observe_marked(cx),
+        "bench_zone" | "unbench_zone" => zone::observe_benched(cx).await,
         "recycle" => recycle::observe(cx).await,
         "watching" => watching::observe(cx).await,
         "create" => create::observe(cx).await,
@@ -185,6 +197,12 @@ pub async fn observe(cx: &Cx<'_>) -> Observed {
 pub async fn apply(cx: &Cx<'_>) -> Result<(), ActError> {
     match cx.step.kind.as_str() {
         "start" | "rejoin" | "healthy" => restart::apply(cx).await,
+        // Parts are planned by the planner, which knows every act there is.
+        "wave" => Box::pin(batch::apply(cx)).await,
+        "drill" => Box::pin(drill::apply(cx)).await,
+        "demote_stale" => stale::apply(cx).await,
+        "close_zone" | "open_zone" => zone::apply_marked(cx).await,
+        "bench_zone" | "unbench_zone" => zone::apply_benched(cx).await,
         "recycle" => recycle::apply(cx).await,
         "create" => create::apply(cx).await,
         "enlist" => create::apply_enlisted(cx).await,
@@ -212,7 +230,7 @@ pub async fn apply(cx: &Cx<'_>) -> Result<(), ActError> {
         "grant" | "masterauth" | "auth_pass" | "switch_secret" | "gate" | "revoke"
         | "requirepass" | "prove_login" | "drop_secrets" => rotate::apply(cx).await,
         "kill_clients" | "purge" | "slowlog" | "snapshot" => upkeep::apply(cx).await,
-        "roles" | "health" | "watching" | "attach" => Ok(()),
+        "roles" | "health" | "watching" | "attach" | "judge" => Ok(()),
         other => Err(ActError::Failed(format!("this program knows no step {other:?}"))),
     }
 }
@@ -234,6 +252,9 @@ pub async fn undo(cx: &Cx<'_>) -> Result<(), ActError> {
         "save" | "append" => Ok(()),
         "watching" | "attach" | "enlist" | "replicate" => Ok(()),
         "unregister" | "forget" | "release" => Ok(()),
+        "close_zone" => zone::undo_closed(cx).await,
+        "demote_stale" | "drill" | "wave" | "judge" | "open_zone" | "bench_zone"
+        | "unbench_zone" => Ok(()),
         "steer" => steer::undo(cx).await,
         "fence" => fence::undo(cx).await,
         "drain" => drain::undo(cx).await,

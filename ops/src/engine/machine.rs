@@ -39,6 +39,8 @@ pub(crate) enum Order {
     Apply { seq: usize },
     /// Undo the step, after a pause. Its intent is committed.
     Undo { seq: usize, after_ms: u64 },
+    /// A person has to go on: the lease is given back.
+    Rest,
     /// The operation is over.
     End,
 }
@@ -80,6 +82,8 @@ enum Phase {
     Verifying(Result<(), ActError>),
     /// An end of the present step is being committed.
     Closing,
+    /// That a person is asked is being committed.
+    Holding,
     UndoIntending {
         after_ms: u64,
     },
@@ -173,6 +177,7 @@ impl Machine {
                 }
                 self.between()
             }
+            (Phase::Holding, Heard::Committed) => Order::Rest,
             (Phase::UndoIntending { after_ms }, Heard::Committed) => {
                 self.phase = Phase::Undoing;
                 Order::Undo { seq: self.seq, after_ms }
@@ -195,6 +200,9 @@ impl Machine {
             return self.close(OperationState::Done, String::new());
         };
         self.seq = seq;
+        if stop && self.steps.iter().any(|s| s.stands() && s.attempt > 0) {
+            return self.leave_off(now);
+        }
         if stop && !self.no_return(self.steps[seq].attempt > 0) {
             return self.stop();
         }
@@ -224,11 +232,46 @@ impl Machine {
         self.close(OperationState::Cancelled, reason)
     }
 
+    /// Stops behind what stands by itself. A wave that was begun is awaited first.
+    fn leave_off(&mut self, now: When) -> Order {
+        let step = &self.steps[self.seq];
+        if step.stands() && step.attempt > 0 {
+            (self.begun_ms, self.spent_before_ms) = (now.ms, step.spent_ms);
+            self.pause_ms = LOOK_MS_MIN;
+            self.phase = Phase::Looking;
+            return Order::Observe { seq: self.seq, after_ms: 0 };
+        }
+        let done = self.steps.iter().filter(|s| s.stands() && s.attempt > 0).count();
+        let all = self.steps.iter().filter(|s| s.stands()).count();
+        let reason = format!("a person asked to stop; {done} of {all} waves are done and stay");
+        self.close(OperationState::Cancelled, reason)
+    }
+
+    /// A person is asked once per step; who lets it go on has been told why it rests.
+    fn hold(&mut self, why: String, now: When) -> Order {
+        if self.steps[self.seq].after["held"].is_string() {
+            let held = self.steps[self.seq].after["held"].clone();
+            return self.done(serde_json::json!({ "held": held, "went_on": true }), now);
+        }
+        let step = &mut self.steps[self.seq];
+        step.state = StepState::Running;
+        step.attempt = step.attempt.max(1);
+        step.after = serde_json::json!({ "held": why });
+        step.error.clone_from(&why);
+        step.started_at.get_or_insert(now.at);
+        self.state = OperationState::Paused;
+        self.reason.clone_from(&why);
+        self.phase = Phase::Holding;
+        let lines = vec![("outcome", format!("paused until a person lets it go on: {why}"))];
+        Order::Commit(Commit { seq: Some(self.seq), state: Some((self.state, why)), lines })
+    }
+
     fn looked(&mut self, seen: Observed, now: When) -> Order {
         let step = &self.steps[self.seq];
         let resumed = step.attempt > 0;
         match seen {
             Observed::Wished(value) => self.done(value, now),
+            Observed::Hold(why) => self.hold(why, now),
             Observed::NotYet(why) if !resumed => {
                 self.steps[self.seq].before = Value::from(why);
                 self.intend(now)
@@ -254,6 +297,7 @@ impl Machine {
         let step = &self.steps[self.seq];
         match (answer, seen) {
             (_, Observed::Wished(value)) => self.done(value, now),
+            (_, Observed::Hold(why)) => self.hold(why, now),
             (_, Observed::Other(why)) => self.give_up(why, true, now),
             (answer, Observed::Unknown(why)) if in_time => {
                 self.phase = Phase::Verifying(answer);

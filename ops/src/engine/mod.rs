@@ -6,9 +6,12 @@
 
 mod approve;
 mod core;
+mod freeze;
 mod journal;
 mod lease;
 mod machine;
+#[cfg(test)]
+mod rest;
 mod run;
 #[cfg(test)]
 mod sim;

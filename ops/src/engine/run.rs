@@ -152,6 +152,7 @@ impl Run {
         self.core.touched().insert(self.operation.service.clone(), Instant::now());
         match order {
             Order::End => Err(End::Over),
+            Order::Rest => Err(End::Paused),
             Order::Ask => self.ask().await,
             Order::Observe { seq, after_ms } => self.observe(seq, after_ms).await,
             Order::Commit(commit) => {

@@ -190,7 +190,7 @@ impl Sim {
             return;
         }
         let heard = match w.order.clone() {
-            Order::End => return,
+            Order::End | Order::Rest => return,
             Order::Ask if !ours => return,
             Order::Ask => Heard::Asked { stop: self.kept.stop },
             Order::Observe { seq, .. } => {

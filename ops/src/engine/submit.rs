@@ -88,6 +88,9 @@ impl Engine {
     }
 
     fn place(&self, service: &ServiceId) -> Result<Place, SubmitError> {
+        if let Some(zone) = model::batch::zone_of(service) {
+            return Ok(model::batch::place_of(&zone));
+        }
         let inventory = (self.core.world.inventory)();
         match inventory.services.get(service) {
             Some(found) => Ok(Place::service(service, &found.system)),
@@ -102,8 +105,9 @@ impl Engine {
         params: &Value,
         now: At,
     ) -> Result<(Plan, String), SubmitError> {
-        let managed =
-            (self.core.world.inventory)().services.get(service).is_some_and(|s| s.managed);
+        // The services of a zone are held against it one by one.
+        let managed = kind.of_zone()
+            || (self.core.world.inventory)().services.get(service).is_some_and(|s| s.managed);
         let means = plan::Means {
             store: Some(&self.core.store),
             backup_dir: self.core.config.backup_dir.as_deref(),
@@ -116,7 +120,8 @@ impl Engine {
                 format!("{service} is not managed (managed: false); switch it on first"),
             )),
         };
-        let plan = made.inspect_err(|refusal| self.core.refused(&refusal.check))?;
+        let mut plan = made.inspect_err(|refusal| self.core.refused(&refusal.check))?;
+        self.thaw(&mut plan, now).await?;
         let hash = plan.hash();
         Ok((plan, hash))
     }
@@ -179,6 +184,8 @@ impl Engine {
             plan,
             why: wish.reason.trim().to_string(),
             incident: wish.incident,
+            parent: None,
+            refused: None,
         };
         let waiting = self.core.config.waiting(&new.plan, caller, now);
         let create = self.core.store.operation_create_waiting(caller, new, waiting, now);

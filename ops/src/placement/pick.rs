@@ -33,7 +33,8 @@ pub fn host<'a>(
     let fit = inventory
         .hosts
         .values()
-        .filter(|h| !h.provider.is_empty() && !holds(h) && !taken.contains(&h.id));
+        .filter(|h| !h.provider.is_empty() && !holds(h) && !taken.contains(&h.id))
+        .filter(|h| !inventory.evacuated.contains(&h.zone));
     fit.min_by_key(|h| {
         let zone = in_zone.get(h.zone.as_str()).copied().unwrap_or_default();
         (zone, on_host.get(&h.id).copied().unwrap_or_default(), h.id.clone())

@@ -74,11 +74,13 @@ pub async fn plan(
     let snapshot = topology::snapshot(world, service, Instant::now() + fresh::LOOK).await?;
     let mut steps = Vec::new();
     let mut checks = Vec::new();
+    let mut bytes = 0.0;
     let mut locks = vec![format!("service:{service}")];
     for master in snapshot.masters() {
         let source = source(&snapshot, master)?;
         let (host, _) = provided(world, source).await?;
         let shard = snapshot.place(master).map_or(0, |p| p.shard);
+        bytes += snapshot.node(source).and_then(|n| n.get(Field::UsedMemory)).unwrap_or(0.0);
         steps.extend(of_shard(source, &host, shard, dir));
         checks.push(Checked {
             check: "P3".into(),
@@ -87,6 +89,8 @@ pub async fn plan(
         });
         locks.push(format!("host:{host}"));
     }
+    let files = checks.len();
+    checks.push(space(service, dir, bytes)?);
     locks.sort();
     locks.dedup();
     let set = match snapshot.service.mode {
@@ -98,7 +102,7 @@ pub async fn plan(
         kind_version: VERSION,
         service: service.clone(),
         params: json!({}),
-        title: format!("Back up {service}: {} files{set}", checks.len()),
+        title: format!("Back up {service}: {files} files{set}"),
         blast_radius: "each server asked forks once; its memory grows by what is written meanwhile"
             .into(),
         level: 1,
@@ -110,6 +114,25 @@ pub async fn plan(
         made_at: now,
         expires_at: now + fresh::VALID_MS,
     })
+}
+
+/// A file is smaller than what it holds in memory; the rest is for the next one.
+const SPACE_TIMES_USED: f64 = 1.2;
+
+/// The folder of backups has room for the set.
+fn space(service: &ServiceId, dir: &Path, used: f64) -> Result<Checked, Refusal> {
+    let no = |why: String| Refusal::new("space", service, why);
+    // It is made with the first backup.
+    let there = dir.ancestors().find(|d| d.exists()).unwrap_or(dir);
+    let disk = rustix::fs::statvfs(there)
+        .map_err(|e| no(format!("ops.backup_dir {}: {e}", dir.display())))?;
+    let (free, needs) = ((disk.f_bavail * disk.f_frsize) as f64, used * SPACE_TIMES_USED);
+    let seen = format!("{free} bytes are free in {}, {needs:.0} are needed", dir.display());
+    if free < needs {
+        Err(no(seen))
+    } else {
+        Ok(Checked { check: "space".into(), passed: true, seen })
+    }
 }
 
 /// A replica in step, the first by id; the master when it has none. Lags move by themselves, so none

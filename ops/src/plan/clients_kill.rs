@@ -60,7 +60,7 @@ impl Params {
         let host = client.address.rsplit_once(':').map_or("", |(host, _)| host);
         let is = |wish: &Option<String>, has: &str| wish.as_deref().is_none_or(|w| w == has);
         let spared = |s: &String| [host, &client.name, &client.user].contains(&s.as_str());
-        client.is_application()
+        client.is_closable()
             && self.idle_s_min.is_none_or(|min| client.idle_s >= min)
             && self.buffers_bytes_min.is_none_or(|min| client.buffers_bytes >= min)
             && is(&self.address, host)

@@ -6,8 +6,11 @@ pub mod backup;
 pub mod bgsave;
 mod choose;
 pub mod clients_kill;
+pub mod demote;
+pub mod drill;
 mod fresh;
 pub mod memory_purge;
+pub mod node_move;
 pub mod node_restart;
 pub mod param_change;
 pub mod password_rotate;
@@ -19,7 +22,9 @@ pub mod slot;
 pub mod slowlog_reset;
 pub mod switchover;
 pub mod upkeep;
+pub(crate) mod wave;
 mod weigh;
+pub mod zone;
 
 use model::operation::OperationKind;
 use model::plan::Plan;
@@ -48,6 +53,10 @@ pub fn version_of(kind: OperationKind) -> u32 {
             reshard::VERSION
         }
         OperationKind::Switchover => switchover::VERSION,
+        OperationKind::Demote => demote::VERSION,
+        OperationKind::Drill => drill::VERSION,
+        OperationKind::NodeMove => node_move::VERSION,
+        OperationKind::Evacuate | OperationKind::ZoneRestore => zone::VERSION,
     }
 }
 
@@ -70,6 +79,10 @@ pub fn steps_of(kind: OperationKind) -> &'static [&'static str] {
             reshard::steps_of(kind)
         }
         OperationKind::Switchover => switchover::STEPS,
+        OperationKind::Demote => demote::STEPS,
+        OperationKind::Drill => drill::STEPS,
+        OperationKind::NodeMove => node_move::STEPS,
+        OperationKind::Evacuate | OperationKind::ZoneRestore => zone::steps_of(kind),
     }
 }
 
@@ -120,5 +133,11 @@ pub async fn make(
             reshard::plan(world, kind, service, params, now).await
         }
         OperationKind::Switchover => switchover::plan(world, service, params, now).await,
+        OperationKind::Demote => demote::plan(world, service, params, now).await,
+        OperationKind::Drill => drill::plan(world, service, params, now).await,
+        OperationKind::NodeMove => node_move::plan(world, service, params, now).await,
+        OperationKind::Evacuate | OperationKind::ZoneRestore => {
+            zone::plan(world, means, kind, service, params, now).await
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use model::field::Field;
 use model::operation::OperationKind;
-use model::plan::{Checked, Plan};
+use model::plan::{Checked, Plan, PlannedStep};
 use model::refusal::Refusal;
 use model::service::Mode;
 use model::{At, InstanceId, ServiceId};
@@ -67,6 +67,7 @@ pub async fn plan(
     let wish = Wish { host: params.host.clone(), port: params.port };
     let node = fresh::place(world, service, &wish, &master, shard, &[]).await?;
     let mut checks = vec![backlog];
+    checks.extend(room(world, &node, &master).await?);
     if let Some(before) = Layout::of_snapshot(&(world.inventory)(), &snapshot) {
         checks.push(risk::check(&before, &before.with(spot(&node)))?);
     }
@@ -88,7 +89,7 @@ pub(super) fn spot(node: &Fresh) -> Spot {
 }
 
 /// What is written during the copy must fit the master's backlog, else it copies for ever.
-fn backlog(snapshot: &Snapshot, master: &InstanceId) -> Result<Checked, Refusal> {
+pub(super) fn backlog(snapshot: &Snapshot, master: &InstanceId) -> Result<Checked, Refusal> {
     let node = snapshot.node(master);
     let node =
         node.ok_or_else(|| Refusal::new("P1", master, format!("{master} does not answer")))?;
@@ -101,17 +102,80 @@ fn backlog(snapshot: &Snapshot, master: &InstanceId) -> Result<Checked, Refusal>
     }
 }
 
-fn assemble(
-    snapshot: &Snapshot,
-    params: &Params,
+/// Whether master and host have room for a copy.
+pub(super) async fn room(
+    world: &World,
     node: &Fresh,
     master: &InstanceId,
-    checks: Vec<Checked>,
-    now: At,
-) -> Plan {
-    let service = &snapshot.service.id;
+) -> Result<[Checked; 2], Refusal> {
+    Ok([output_buffer(world, master).await?, memory(world, node, master)?])
+}
+
+/// What a replica that copies may leave unread, bytes: below it the master cuts it off, and it begins
+/// anew for ever.
+const OUTPUT_BYTES_MIN: u64 = 256 << 20;
+/// Share of a host's memory its nodes may take.
+const HOST_FILL_MAX: f64 = 0.8;
+
+/// The master's `client-output-buffer-limit` for replicas lets a copy come to its end.
+async fn output_buffer(world: &World, master: &InstanceId) -> Result<Checked, Refusal> {
+    let name = "client-output-buffer-limit";
+    let said = topology::setting(world, master, name).await;
+    let said = said.map_err(|why| Refusal::new("P1", master, format!("{master}: {why}")))?;
+    let limit = replica_limit(&said).unwrap_or_default();
+    let seen = format!("{master} lets a replica leave {limit} bytes unread (0: any number)");
+    match limit > 0 && limit < OUTPUT_BYTES_MIN {
+        true => {
+            let why = format!(
+                "{seen}, {OUTPUT_BYTES_MIN} are needed: set {name} \"replica 256mb 64mb 60\" first"
+            );
+            Err(Refusal::new("output_buffer", master, why))
+        }
+        false => Ok(Checked { check: "output_buffer".into(), passed: true, seen }),
+    }
+}
+
+/// The hard limit of class `slave` or `replica`: `normal 0 0 0 slave 268435456 67108864 60 pubsub …`.
+fn replica_limit(said: &str) -> Option<u64> {
+    let mut words = said.split_whitespace();
+    words.find(|w| matches!(*w, "slave" | "replica"))?;
+    words.next()?.parse().ok()
+}
+
+/// The host has room for what the node may grow to; a host whose size nobody told has.
+fn memory(world: &World, node: &Fresh, master: &InstanceId) -> Result<Checked, Refusal> {
+    let inventory = (world.inventory)();
+    let told = |seen: String| Ok(Checked { check: "P8".into(), passed: true, seen });
+    let host = inventory.hosts.get(&node.host.id).filter(|h| h.memory_bytes > 0);
+    let Some(host) = host else {
+        return told(format!("the memory of host {} is not known", node.host.id));
+    };
+    let grows_to = |id: &InstanceId| {
+        let row = world.board.row(id)?;
+        let facts = &row.last_good.as_ref()?.facts;
+        let of = |field| facts.values.get(field).unwrap_or(0.0);
+        Some(of(Field::Maxmemory).max(of(Field::UsedMemory)))
+    };
+    let there = inventory.instances.values().filter(|i| i.host.as_ref() == Some(&host.id));
+    let taken: f64 = there.filter_map(|i| grows_to(&i.id)).sum();
+    let (needs, limit) =
+        (grows_to(master).unwrap_or(0.0), host.memory_bytes as f64 * HOST_FILL_MAX);
+    let seen = format!(
+        "host {}: {taken} bytes promised, {needs} more, {limit} are 80 % of its memory",
+        host.id
+    );
+    if taken + needs > limit { Err(Refusal::new("P8", &host.id, seen)) } else { told(seen) }
+}
+
+/// Everything a new node goes through to be a replica that counts.
+pub(super) fn comes(
+    mode: Mode,
+    node: &Fresh,
+    master: &InstanceId,
+    hold_s: u32,
+) -> Vec<PlannedStep> {
     let mut steps = Vec::new();
-    match snapshot.service.mode {
+    match mode {
         Mode::Cluster => {
             steps.extend([node.create(None), node.meet(master), node.replicate(master)]);
         }
@@ -121,7 +185,20 @@ fn assemble(
         }
     }
     steps.push(node.register());
-    steps.push(node.healthy("replica", params.hold_s));
+    steps.push(node.healthy("replica", hold_s));
+    steps
+}
+
+fn assemble(
+    snapshot: &Snapshot,
+    params: &Params,
+    node: &Fresh,
+    master: &InstanceId,
+    checks: Vec<Checked>,
+    now: At,
+) -> Plan {
+    let service = &snapshot.service.id;
+    let steps = comes(snapshot.service.mode, node, master, params.hold_s);
     Plan {
         kind: OperationKind::ReplicaAdd,
         kind_version: VERSION,
@@ -137,5 +214,18 @@ fn assemble(
         locks: vec![format!("service:{service}"), format!("host:{}", node.host.id)],
         made_at: now,
         expires_at: now + fresh::VALID_MS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_replicas_is_read_by_either_name() {
+        let old = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+        assert_eq!(replica_limit(old), Some(268_435_456));
+        assert_eq!(replica_limit("normal 0 0 0 replica 0 0 0"), Some(0));
+        assert_eq!(replica_limit("normal 0 0 0"), None);
     }
 }

@@ -28,9 +28,9 @@ pub const STEPS: &[&str] = &["bench", "retire", "forget", "unregister", "release
 const BENCH_MS: i64 = 60_000;
 /// Seconds between two Sentinels that are reset: each finds the others within 2 s, and every replica
 /// within 10.
-const GAP_S: u32 = 30;
+pub(super) const GAP_S: u32 = 30;
 /// Longest gap.
-const GAP_S_MAX: u32 = 600;
+pub(super) const GAP_S_MAX: u32 = 600;
 
 /// Parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub async fn plan(
 }
 
 /// Whether it is a replica nobody follows.
-fn is_replica(snapshot: &Snapshot, id: &InstanceId) -> Result<Checked, Refusal> {
+pub(super) fn is_replica(snapshot: &Snapshot, id: &InstanceId) -> Result<Checked, Refusal> {
     let refuse = |check: &str, why: String| Err(Refusal::new(check, id, why));
     let Some(place) = snapshot.place(id) else {
         return refuse("params", format!("{id} is no node of {}", snapshot.service.id));
@@ -99,14 +99,7 @@ pub(super) async fn removable(
     let inventory = (world.inventory)();
     let mut hosts = Vec::new();
     for id in ids {
-        let (provider, at) = world.providers.of(&inventory, id)?;
-        let state = provider.observe(&at).await;
-        let state = state.map_err(|e| Refusal::new("provider", id, e.to_string()))?;
-        if !state.exists {
-            let why = format!("the provider of {id} did not make it: it cannot blank its files");
-            return Err(Refusal::new("provider", id, why));
-        }
-        hosts.extend(inventory.instances.get(*id).and_then(|i| i.host.clone()));
+        hosts.push(host_of(world, id).await?);
     }
     if let Some(before) = Layout::of_snapshot(&inventory, snapshot) {
         let after = ids.iter().fold(before.clone(), |layout, id| layout.without(id));
@@ -115,14 +108,27 @@ pub(super) async fn removable(
     Ok((checks, hosts))
 }
 
-fn make(
+/// The host of a node that its provider can take away, for it made it.
+pub(super) async fn host_of(world: &World, id: &InstanceId) -> Result<HostId, Refusal> {
+    let inventory = (world.inventory)();
+    let (provider, at) = world.providers.of(&inventory, id)?;
+    let state = provider.observe(&at).await;
+    let state = state.map_err(|e| Refusal::new("provider", id, e.to_string()))?;
+    let host = inventory.instances.get(id).and_then(|i| i.host.clone());
+    host.filter(|_| state.exists).ok_or_else(|| {
+        let why = format!("the provider of {id} did not make it: it cannot blank its files");
+        Refusal::new("provider", id, why)
+    })
+}
+
+/// Everything a replica goes through to be gone.
+pub(super) fn leaves(
     snapshot: &Snapshot,
-    params: &Params,
+    id: &InstanceId,
     host: &HostId,
-    checks: Vec<Checked>,
-    now: At,
-) -> Result<Plan, Refusal> {
-    let (service, id, mode) = (&snapshot.service.id, &params.instance, snapshot.service.mode);
+    (gap_s, keep): (u32, bool),
+) -> Vec<PlannedStep> {
+    let mode = snapshot.service.mode;
     let priority = snapshot.node(id).and_then(|n| n.get(Field::SlavePriority));
     let saved = match mode {
         Mode::Cluster => "no".to_string(),
@@ -140,9 +146,19 @@ fn make(
         tries: 3,
         ..bench
     }];
-    let (gap_s, keep) = (params.gap_s, params.keep);
-    let leaving = Leaving { id, host, mode, role: "replica", gap_s, keep };
-    steps.extend(leaving.steps(snapshot));
+    steps.extend(Leaving { id, host, mode, role: "replica", gap_s, keep }.steps(snapshot));
+    steps
+}
+
+fn make(
+    snapshot: &Snapshot,
+    params: &Params,
+    host: &HostId,
+    checks: Vec<Checked>,
+    now: At,
+) -> Result<Plan, Refusal> {
+    let (service, id) = (&snapshot.service.id, &params.instance);
+    let steps = leaves(snapshot, id, host, (params.gap_s, params.keep));
     Ok(Plan {
         kind: OperationKind::ReplicaRemove,
         kind_version: VERSION,

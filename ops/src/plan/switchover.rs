@@ -106,6 +106,7 @@ pub async fn plan(
         given => serde_json::from_value(given.clone())
             .map_err(|e| Refusal::new("params", service, format!("switchover: {e}")))?,
     };
+    let params = away_from_evacuated(world, params);
     let began = Instant::now();
     loop {
         let snapshot = topology::snapshot(world, service, Instant::now() + LOOK).await?;
@@ -116,6 +117,15 @@ pub async fn plan(
             }
             made => return made.map(|plan| with_p7(world, &snapshot, plan)),
         }
+    }
+}
+
+/// Nobody is chosen in a zone that masters were moved out of; a person may still name one there.
+fn away_from_evacuated(world: &World, params: Params) -> Params {
+    let evacuated = (world.inventory)().evacuated.first().cloned();
+    match (&params.target, &params.avoid_zone) {
+        (None, None) => Params { avoid_zone: evacuated, ..params },
+        _ => params,
     }
 }
 

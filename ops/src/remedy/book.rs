@@ -70,6 +70,30 @@ pub const STANDALONE_RESTART: &str = "standalone-restart";
 /// Restarts a dead Sentinel.
 pub const SENTINEL_DOWN: &str = "sentinel-down";
 
+/// Frees buffers of connections that do not read.
+pub const MEMORY_HIGH: &str = "memory-high";
+/// Gives fragmented memory back.
+pub const FRAGMENTATION: &str = "fragmentation";
+/// Closes idle connections.
+pub const CLIENTS_HIGH: &str = "clients-high";
+/// The same, when new ones are refused.
+pub const CLIENTS_REJECTED: &str = "clients-rejected";
+/// As `MEMORY_HIGH`, when data is given up already.
+pub const EVICTIONS: &str = "evictions";
+/// Saves once.
+pub const PERSISTENCE: &str = "persistence";
+
+/// Runbooks about a node that answers.
+const ALIVE: [&str; 6] =
+    [MEMORY_HIGH, FRAGMENTATION, CLIENTS_HIGH, CLIENTS_REJECTED, EVICTIONS, PERSISTENCE];
+
+impl Entry {
+    /// Whether it acts on a node that answers, not on one that is gone.
+    pub fn alive(&self) -> bool {
+        ALIVE.contains(&self.name)
+    }
+}
+
 const fn entry(
     number: u32,
     name: &'static str,
@@ -99,7 +123,7 @@ pub const BOOK: [Entry; 20] = [
             MASTER_FAILOVER,
             &["RedisDown", "RedisNoMaster"],
             Tier::T1,
-            "Waits for the failover of Sentinel or Cluster and records who was promoted; never acts against it.",
+            "Waits for the failover of Sentinel or Cluster and records who was promoted; never acts against it. In mode auto a lost master that comes back as a master within the hour is made a replica of the one the Sentinels chose.",
         )
     },
     Entry {
@@ -133,34 +157,46 @@ pub const BOOK: [Entry; 20] = [
         Tier::T4,
         "Collects what each side says; which data to keep is decided by a person.",
     ),
-    entry(
-        7,
-        "memory-high",
-        &["RedisMemoryHigh", "RedisMemoryCritical"],
-        Tier::T0,
-        "Finds large keys and prefixes on a replica; frees idle clients' buffers; proposes more memory.",
-    ),
-    entry(
-        8,
-        "fragmentation",
-        &["RedisFragmentationHigh", "RedisSwapping"],
-        Tier::T1,
-        "Runs active defragmentation in quiet hours.",
-    ),
-    entry(
-        9,
-        "clients-high",
-        &["RedisClientsHigh", "RedisClientsCritical"],
-        Tier::T0,
-        "Lists the addresses with most connections; closes those idle for an hour.",
-    ),
-    entry(
-        10,
-        "clients-rejected",
-        &["RedisRejectedConnections"],
-        Tier::T0,
-        "As clients-high, and tells the tenant.",
-    ),
+    Entry {
+        can: Can::Act,
+        ..entry(
+            7,
+            MEMORY_HIGH,
+            &["RedisMemoryHigh", "RedisMemoryCritical"],
+            Tier::T1,
+            "Closes connections that hold a megabyte of buffers and said nothing for five minutes; large keys and more memory are for a person.",
+        )
+    },
+    Entry {
+        can: Can::Act,
+        ..entry(
+            8,
+            FRAGMENTATION,
+            &["RedisFragmentationHigh", "RedisSwapping"],
+            Tier::T1,
+            "Has the allocator give fragments back, where it holds enough of them; active defragmentation is for a person.",
+        )
+    },
+    Entry {
+        can: Can::Act,
+        ..entry(
+            9,
+            CLIENTS_HIGH,
+            &["RedisClientsHigh", "RedisClientsCritical"],
+            Tier::T1,
+            "Closes connections that said nothing for an hour; raising maxclients is for a person.",
+        )
+    },
+    Entry {
+        can: Can::Act,
+        ..entry(
+            10,
+            CLIENTS_REJECTED,
+            &["RedisRejectedConnections"],
+            Tier::T1,
+            "As clients-high, when new connections are refused already.",
+        )
+    },
     entry(
         11,
         "slow-storm",
@@ -168,20 +204,26 @@ pub const BOOK: [Entry; 20] = [
         Tier::T0,
         "Collects slow log, clients and latency and tells the owner the statement.",
     ),
-    entry(
-        12,
-        "evictions",
-        &["RedisEvicting", "RedisOomErrors"],
-        Tier::T0,
-        "As memory-high, and tells the owner.",
-    ),
-    entry(
-        13,
-        "persistence",
-        &["RedisBgsaveFailed", "RedisRdbStale", "RedisAofWriteFailed"],
-        Tier::T1,
-        "Removes our own old backups and saves once.",
-    ),
+    Entry {
+        can: Can::Act,
+        ..entry(
+            12,
+            EVICTIONS,
+            &["RedisEvicting", "RedisOomErrors"],
+            Tier::T1,
+            "As memory-high, when data is given up already.",
+        )
+    },
+    Entry {
+        can: Can::Act,
+        ..entry(
+            13,
+            PERSISTENCE,
+            &["RedisBgsaveFailed", "RedisRdbStale", "RedisAofWriteFailed"],
+            Tier::T1,
+            "Saves once, where memory and disk leave room for it; removing files is for a person.",
+        )
+    },
     entry(
         14,
         "cluster-down",
@@ -286,8 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_restarts_act_in_this_build() {
+    fn what_acts_has_a_kind_of_operation_and_everything_else_pages() {
         let acting: Vec<_> = BOOK.iter().filter(|e| e.can == Can::Act).map(|e| e.name).collect();
-        assert_eq!(acting, [REPLICA_RESTART, STANDALONE_RESTART, SENTINEL_DOWN]);
+        let [memory, fragments, clients, rejected, evictions, persistence] = ALIVE;
+        let restarts = [REPLICA_RESTART, STANDALONE_RESTART];
+        let alive = [memory, fragments, clients, rejected, evictions, persistence, SENTINEL_DOWN];
+        assert_eq!(acting, [&restarts[..], &alive[..]].concat());
     }
 }

@@ -99,7 +99,12 @@ impl Seen {
     }
 
     /// Maintenances that go on at the node, and silences of the alert.
-    fn frozen(&self, incident: &Incident, node: &InstanceId, place: &Place) -> Vec<String> {
+    pub(super) fn frozen(
+        &self,
+        incident: &Incident,
+        node: &InstanceId,
+        place: &Place,
+    ) -> Vec<String> {
         let here = |m: &&Maintenance| m.runs(self.now) && m.covers(place, Some(node));
         let told = |m: &Maintenance| {
             let scope = String::from(m.scope.clone());
@@ -275,6 +280,7 @@ fn fresh(row: Option<&Row>, seen: &Seen, incident: &Incident) -> Fresh {
         age_ms: row.map(|r| seen.now.since_ms(r.reading.at)),
         interval_ms: row.map_or(0, |r| i64::from(r.reading.interval_ms)),
         down: row.is_some_and(|r| r.verdict.is_down()),
+        up: row.is_some_and(|r| r.verdict.is_up()),
         firing: alert.is_some_and(|a| a.phase == Phase::Firing),
         verdict,
     }

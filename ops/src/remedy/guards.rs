@@ -61,6 +61,8 @@ pub struct Fresh {
     pub verdict: String,
     /// The verdict is down.
     pub down: bool,
+    /// The verdict is up.
+    pub up: bool,
     /// The alert fires now (recovering does not count).
     pub firing: bool,
 }
@@ -237,7 +239,8 @@ fn freshness(c: &Context) -> Say {
     if !c.fresh.firing {
         return Err("the alert does not fire any more".into());
     }
-    if age < limit && c.fresh.down { Ok(said) } else { Err(said) }
+    let as_told = if c.entry.alive() { c.fresh.up } else { c.fresh.down };
+    if age < limit && as_told { Ok(said) } else { Err(said) }
 }
 
 fn recheck(c: &Context) -> Say {
@@ -249,6 +252,12 @@ fn recheck(c: &Context) -> Say {
         ));
     }
     let word = |w: &Witness| format!("{}: {}", w.who, w.said);
+    if c.entry.alive() {
+        // What it has too much of, nobody but the node can tell; that it answers is asked anew.
+        let answers = c.witnesses.iter().find(|w| w.agrees == Some(false));
+        let silent = || "the node does not answer now".to_string();
+        return answers.map(|w| format!("it is alive: {}", word(w))).ok_or_else(silent);
+    }
     if let Some(against) = c.witnesses.iter().find(|w| w.agrees == Some(false)) {
         return Err(format!("an observer contradicts: {}", word(against)));
     }
@@ -259,6 +268,9 @@ fn recheck(c: &Context) -> Say {
 }
 
 fn role(c: &Context) -> Say {
+    if c.entry.alive() {
+        return Ok("whatever its role is, it stays".into());
+    }
     if c.entry.name == STANDALONE_RESTART {
         // There is nobody whose failover could be disturbed; what it comes back as is the plan's.
         return Ok("a master nobody fails over for".into());
@@ -347,6 +359,9 @@ fn blast_radius(c: &Context) -> Say {
 }
 
 fn last_copy(c: &Context) -> Say {
+    if c.entry.alive() {
+        return Ok("no process is ended".into());
+    }
     if c.entry.name == STANDALONE_RESTART {
         // What such a node holds in memory is gone with its process, and only then.
         return match c.process_gone {
@@ -362,6 +377,9 @@ fn last_copy(c: &Context) -> Say {
 }
 
 fn quorum(c: &Context) -> Say {
+    if c.entry.alive() {
+        return Ok("no voter is touched".into());
+    }
     c.quorum.clone()
 }
 

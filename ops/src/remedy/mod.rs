@@ -5,11 +5,13 @@
 //! mode observe. Alerts come from the alerts table, whoever wrote them. Refuses to know how alerts
 //! are evaluated.
 
+mod action;
 mod approve;
 pub mod book;
 mod context;
 mod evidence;
 pub mod guards;
+mod returns;
 mod sort;
 mod verb;
 mod witness;
@@ -21,11 +23,11 @@ use model::alert::{Alert, Phase};
 use model::audit::sha256_hex;
 use model::caller::Caller;
 use model::incident::{Decision, GuardSeen, Incident, IncidentState, Verb};
-use model::operation::{Operation, OperationKind, OperationState};
+use model::operation::{Operation, OperationState};
 use model::plan::Plan;
 use model::runbook::RunbookMode;
 use model::{At, InstanceId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use self::book::runbooks;
 use self::book::{Can, Entry};
@@ -41,11 +43,15 @@ const RESOLVE_WAIT_MS: i64 = 300_000;
 /// An open incident is looked at again this often: each look asks every node of its service.
 const LOOK_AGAIN_MS: i64 = 10_000;
 
+/// How long a plan that waits for a person is not replaced by one that only lists other connections.
+const PLAN_KEPT_MS: i64 = 60_000;
+
 /// Remediation of one process.
 pub struct Remedy {
     engine: Engine,
     caller: Caller,
     looked: Mutex<HashMap<String, At>>,
+    watched: Mutex<returns::Watched>,
 }
 
 /// What one look at an incident came to.
@@ -62,7 +68,7 @@ impl Remedy {
     /// Remediation that acts through `engine`.
     pub fn new(engine: Engine) -> Remedy {
         let caller = Caller::system("remediation", "remediation");
-        Remedy { engine, caller, looked: Mutex::default() }
+        Remedy { engine, caller, looked: Mutex::default(), watched: Mutex::default() }
     }
 
     /// One round: opens incidents for alerts that fire, follows those that are open, decides.
@@ -270,10 +276,9 @@ impl Remedy {
         node: &InstanceId,
     ) -> store::Result<Look> {
         let mut context = context::context(&self.engine, seen, incident, entry, node).await;
-        let params = json!({ "instance": node, "up_for_s": self.engine.config().up_for_s });
+        let (kind, params) = action::of(entry, node, self.engine.config().up_for_s);
         let mut plan = None;
         if entry.can == Can::Act {
-            let kind = OperationKind::NodeRestart;
             let made =
                 self.engine.plan(&self.caller, kind, &node.service(), &params, seen.now).await;
             context.plan = match &made {
@@ -292,7 +297,7 @@ impl Remedy {
     async fn note(&self, seen: &Seen, incident: &Incident, look: &Look) -> store::Result<bool> {
         let store = self.engine.store();
         let last = store.decisions(&self.caller, &incident.id).await?.into_iter().next();
-        if last.is_some_and(|l| same(&l, look)) && look.verb != Verb::Auto {
+        if last.is_some_and(|l| same(&l, look, seen.now)) && look.verb != Verb::Auto {
             return Ok(false);
         }
         let decision = Decision {
@@ -399,12 +404,21 @@ fn action_key(incident: &Incident) -> String {
 }
 
 /// Whether a look says what the last decision said; figures inside the sentences may differ.
-fn same(last: &Decision, look: &Look) -> bool {
+/// A plan that lists what comes and goes (connections) differs each time: one that is only told is
+/// written once, one that waits for a person is made new when he would look at an old one.
+fn same(last: &Decision, look: &Look, now: At) -> bool {
     let other = |guards: &[GuardSeen]| {
         guards.iter().find(|g| !g.passed && g.guard != "mode").map(|g| g.guard.clone())
     };
     last.verb == look.verb
         && last.guard == look.guard
         && other(&last.guards) == other(&look.guards)
-        && last.plan.as_ref().map(Plan::hash) == look.plan.as_ref().map(|(_, hash)| hash.clone())
+        && match (&last.plan, &look.plan) {
+            (None, None) => true,
+            (Some(was), Some((is, hash))) => {
+                let told = look.verb != Verb::Ask || now.since_ms(last.at) < PLAN_KEPT_MS;
+                was.hash() == *hash || told && was.kind == is.kind
+            }
+            _ => false,
+        }
 }

@@ -17,6 +17,8 @@ pub(super) fn derive(v: &OperationPage, frame: &Frame) -> Value {
         .iter()
         .map(|s| s.started_at.map(|at| s.ended_at.unwrap_or(end).since_ms(at).max(0)))
         .collect();
+    let waves = v.rows.iter().filter(|r| r.wave > 0);
+    let rows_done = waves.clone().filter(|r| r.state == Some(OperationState::Done)).count();
     let outcome: Vec<Value> = v
         .operation
         .outcome
@@ -31,6 +33,8 @@ pub(super) fn derive(v: &OperationPage, frame: &Frame) -> Value {
         "elapsed_ms": end.since_ms(v.operation.started_at.unwrap_or(v.operation.created_at)),
         "step_ms": elapsed,
         "outcome": outcome,
+        "rows_done": rows_done,
+        "rows_all": waves.count(),
         "final": v.operation.state.is_final(),
     })
 }

@@ -1,6 +1,7 @@
 //! The service page: its nodes in one list, its zones, and each action as a form, a command and a
 //! request.
 
+use model::operation::OperationKind;
 use model::view::{InstanceItem, PageAction, ServicePage};
 use serde_json::{Value, json};
 
@@ -26,10 +27,16 @@ pub(super) fn derive(v: &ServicePage, voice: Voice<'_>) -> Value {
         "violations": violations,
         "waterfall": v.health.as_ref().map(|e| waterfall::one(e, voice)),
         "actions": actions,
+        "kinds": kinds(),
         "capacity": outlook::capacity(&v.capacity, voice),
         "slo": outlook::slo(&v.slo),
         "several_shards": v.shards.len() > 1,
     })
+}
+
+/// Kinds a person may plan for a service.
+fn kinds() -> Vec<&'static str> {
+    OperationKind::ALL.iter().filter(|k| !k.of_zone()).map(|k| k.as_str()).collect()
 }
 
 fn action(v: &ServicePage, a: &PageAction, nodes: &[&InstanceItem]) -> Value {
@@ -55,7 +62,7 @@ fn action(v: &ServicePage, a: &PageAction, nodes: &[&InstanceItem]) -> Value {
 
 /// The parameter of a kind that names the node it acts on.
 fn target_parameter(kind: &str) -> &'static str {
-    if matches!(kind, "node_restart" | "replica_remove" | "restore") {
+    if matches!(kind, "node_restart" | "replica_remove" | "restore" | "node_move" | "demote") {
         "instance"
     } else {
         "target"

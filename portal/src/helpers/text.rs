@@ -22,6 +22,7 @@ pub(super) const ALL: &[(&str, TextFn)] = &[
     ("param", param),
     ("asked", |a| Ok(link::param(a.frame_text("query"), a.text(0)?).into())),
     ("enc", |a| Ok(link::encode(a.text(0)?).into())),
+    ("page_of", |a| Ok(link::about(a.text(0)?).into())),
     ("href", |a| Ok(link::safe(a.text(0)?).unwrap_or_default().into())),
     ("short", |a| Ok(a.text(0)?.chars().take(12).collect::<String>().into())),
     ("plain", plain),

@@ -229,6 +229,7 @@ fn operation(state: OperationState, mood: Mood, text: &str) -> Operation {
         approve_until: if mood == Mood::Empty { NOW + 3_600_000 } else { At::EPOCH },
         not_before: At::EPOCH,
         pause_requested: false,
+        parent: None,
     }
 }
 
@@ -250,7 +251,21 @@ pub fn operation_page(mood: Mood, text: &str) -> OperationPage {
         approvable: mood == Mood::Empty,
         pausable: mood == Mood::Trouble,
         resumable: mood == Mood::Blind,
+        rows: if mood == Mood::Trouble { batch_rows(text) } else { vec![] },
     }
+}
+
+fn batch_rows(text: &str) -> Vec<model::batch::BatchRow> {
+    let row = |wave: u32, state: Option<OperationState>| model::batch::BatchRow {
+        service: "pay.cart".parse().unwrap(),
+        title: format!("10.1.0.7:6379 → 10.2.0.7:6379 {text}"),
+        wave,
+        operation: state.map(|_| "0190c3d2-0000-7000-8000-000000000001".into()),
+        state,
+        reason: format!("no replica of it can be promoted {text}"),
+        steps: (3, 7),
+    };
+    vec![row(1, Some(OperationState::Running)), row(2, None), row(0, None)]
 }
 
 fn approval(text: &str) -> model::operation::Approval {

@@ -113,6 +113,7 @@ pub fn zone_loss(mood: Mood, text: &str) -> ZoneLoss {
     };
     let empty = mood == Mood::Empty;
     ZoneLoss {
+        evacuated: mood == Mood::Trouble,
         as_of: NOW,
         zone: "az-1".into(),
         instances: if empty { 0 } else { 12 },

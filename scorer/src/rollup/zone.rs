@@ -64,6 +64,7 @@ pub fn lose_zone(
         |rows: &[Arc<Row>]| rollup(inventory, policies, rows, &mut RollupMemory::default(), now);
     services.sort_by_key(|s| (std::cmp::Reverse(s.outcome), s.tier));
     ZoneLoss {
+        evacuated: inventory.evacuated.contains(zone),
         as_of: now,
         zone: zone.to_string(),
         instances: inventory.instances.keys().filter(|id| gone(id)).count() as u32,

@@ -92,7 +92,10 @@ fn credentials(f: &Fields) -> Value {
 fn wish(f: &Fields) -> Value {
     let kind = field(f, "kind");
     // What a form calls its target, each kind calls by its own name.
-    let name = if matches!(kind.as_str(), "node_restart" | "replica_remove" | "restore") {
+    let name = if matches!(
+        kind.as_str(),
+        "node_restart" | "replica_remove" | "restore" | "node_move" | "demote"
+    ) {
         "instance"
     } else {
         "target"
@@ -103,12 +106,12 @@ fn wish(f: &Fields) -> Value {
             params[name] = field(f, given).into();
         }
     }
-    if let Ok(whole) = serde_json::from_str::<Value>(&field(f, "params"))
-        && whole.is_object()
-    {
-        params = whole;
+    let given = field(f, "params");
+    if !given.trim().is_empty() {
+        // What is no JSON goes on as the text it is: the plan says what it expects instead.
+        params = serde_json::from_str(&given).unwrap_or(Value::String(given));
     }
-    if !field(f, "name").is_empty() {
+    if !field(f, "name").is_empty() && params.is_object() {
         params["set"] = json!({ field(f, "name"): field(f, "value") });
     }
     json!({ "kind": kind, "service": field(f, "service"), "params": params })
@@ -308,6 +311,8 @@ mod tests {
     fn a_form_names_the_target_as_its_kind_does() {
         let f = pairs("kind=node_restart&service=a.b&target=a.b%40h%3A1");
         assert_eq!(wish(&f)["params"], json!({ "instance": "a.b@h:1" }));
+        let f = pairs("kind=drill&service=a.b&params=not+json&name=x&value=1");
+        assert_eq!(wish(&f)["params"], json!("not json"));
         let f = pairs("kind=switchover&service=a.b&target=");
         assert_eq!(wish(&f)["params"], json!({}));
     }

@@ -14,6 +14,7 @@ mod asset;
 mod audit;
 mod backtest;
 mod backup;
+mod batch;
 mod brief;
 mod calendar;
 mod capacity;

@@ -23,7 +23,7 @@ use store::{KEY_MAX, OperationFilter, Replay};
 
 use super::ask::{Answer, Ask, Fail, invalid};
 use super::sight::Sight;
-use super::{Api, brief, list, problem};
+use super::{Api, batch, brief, list, problem};
 use crate::app::App;
 
 /// Plans remembered between look and start: more than the people who look at one at a time.
@@ -67,7 +67,7 @@ impl Wish {
             invalid("/kind", format!("{:?}: expected {}", self.kind, known.join(", ")))
         })?;
         let unknown = |_| problem::not_found(&format!("service {}", short(&self.service)));
-        let service = self.service.parse().map_err(unknown)?;
+        let service = model::batch::named(kind, &self.service).map_err(unknown)?;
         let params = if self.params.is_null() { json!({}) } else { self.params.clone() };
         Ok((kind, service, params))
     }
@@ -88,7 +88,9 @@ pub async fn plan(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
 async fn plan_value(api: &Api, ask: &Ask, wish: Wish) -> Result<Value, Fail> {
     let (kind, service, params) = wish.parts()?;
     // What he may not see, and what is not there, have near names in his own sight only.
-    Sight::new(&api.app, ask).service(service.as_str())?;
+    if !kind.of_zone() {
+        Sight::new(&api.app, ask).service(service.as_str())?;
+    }
     let made = api.app.engine.plan(&ask.caller, kind, &service, &params, ask.now).await;
     let (plan, hash) = made.map_err(refused)?;
     api.plans.keep(&hash, wish, plan.expires_at, ask.now);
@@ -349,7 +351,10 @@ pub async fn page(app: &App, caller: &Caller, id: &str) -> Result<OperationPage,
     let operation = app.store.operation_get(caller, id).await?;
     let place = match app.inventory().services.get(&operation.service) {
         Some(service) => Place::service(&service.id, &service.system),
-        None => Place::tenant(&operation.tenant),
+        None => match model::batch::zone_of(&operation.service) {
+            Some(zone) => model::batch::place_of(&zone),
+            None => Place::tenant(&operation.tenant),
+        },
     };
     let steps = app.store.operation_steps(caller, id).await?;
     let open = !operation.cancel_requested && operation.past_stopping(&steps).is_none();
@@ -359,6 +364,7 @@ pub async fn page(app: &App, caller: &Caller, id: &str) -> Result<OperationPage,
     let running = matches!(operation.state, OperationState::Queued | OperationState::Running);
     let held = operation.state == OperationState::Paused || operation.pause_requested;
     Ok(OperationPage {
+        rows: batch::rows(app, &operation).await?,
         steps,
         events: app.store.operation_events(caller, id, 0, EVENTS_MAX).await?,
         cancellable: open && may_steer,

@@ -191,6 +191,8 @@ fn cut(tree: &Inventory, caller: &Caller) -> Inventory {
     let used: BTreeSet<&ZoneId> = seen.instances.values().map(|i| &i.zone).collect();
     let zones = tree.zones.values().filter(|z| used.contains(&z.id));
     seen.zones = zones.map(|z| (z.id.clone(), z.clone())).collect();
+    let evacuated = tree.evacuated.iter().filter(|z| seen.zones.contains_key(*z));
+    seen.evacuated = evacuated.cloned().collect();
     let used: BTreeSet<&SiteId> = seen.zones.values().map(|z| &z.site).collect();
     let sites = tree.sites.values().filter(|s| used.contains(&s.id));
     seen.sites = sites.map(|s| (s.id.clone(), s.clone())).collect();

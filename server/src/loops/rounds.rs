@@ -30,6 +30,8 @@ const ZONE_RISKS_MS: i64 = 15_000;
 const SCHEDULE: Duration = GRID;
 /// What a crash may take of the memory of grades.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// A stale master is to be a replica within 3 s of its return.
+const RETURNS: Duration = Duration::from_millis(500);
 /// A service is looked at once a day; which ones are due is asked this often.
 const DRIFT: Duration = Duration::from_secs(60);
 /// Days that Prometheus knows and we do not: of new services soon, and again until it answers.
@@ -145,6 +147,15 @@ pub(super) fn decide(app: &Arc<App>, group: &mut Group) {
             stop,
             |now| async move { Ok(remedy.round(now).await?) },
         )
+        .await;
+    });
+    let a = app.clone();
+    group.spawn("return-watch", move |stop| async move {
+        let remedy = ops::Remedy::new((*a.engine).clone());
+        let remedy = &remedy;
+        run(&a, "return-watch", every(RETURNS), stop, |now| async move {
+            Ok(remedy.returns(now).await?)
+        })
         .await;
     });
     let a = app.clone();

@@ -45,7 +45,8 @@ const SHAPES: &[(&str, &str)] = &[
     ),
     (
         "ZoneLoss",
-        "as_of:time zone:text instances:int ok:int degraded:int down:int services:[ServiceLoss] \
+        "as_of:time zone:text evacuated:bool instances:int ok:int degraded:int down:int \
+         services:[ServiceLoss] \
          hosts:[any] levels:[any]",
     ),
     (
@@ -199,12 +200,13 @@ const SHAPES: &[(&str, &str)] = &[
         "Operation",
         "id:text kind:text idem_key:text tenant:text service:text plan:any plan_hash:text state:text \
          reason:text cancel_requested:bool lease_owner:text lease_until:time fence:int created_by:text \
-         why:text created_at:time started_at:time? ended_at:time? incident:text? outcome:any",
+         why:text created_at:time started_at:time? ended_at:time? incident:text? outcome:any \
+         parent:text?",
     ),
     (
         "OperationPage",
         "operation:Operation steps:[any] events:[any] cancellable:bool approvals:[any] \
-         approvable:bool pausable:bool resumable:bool",
+         approvable:bool pausable:bool resumable:bool rows:[any]",
     ),
     ("Diff", "dry_run:bool changes:[any] unchanged:int"),
     (

@@ -218,6 +218,10 @@ impl<'a> Check<'a, '_> {
         let display = self.display(at, &doc.display, &doc.id);
         let networks = self.networks(at, &doc.networks);
         let Some(id) = self.take(format_args!("{at}/id"), TenantId::parse(&doc.id)) else { return };
+        if id.as_str() == model::batch::ZONE_TENANT {
+            let why = "no tenant may be called zone: operations on zones are filed under it";
+            self.fault(format_args!("{at}/id"), why);
+        }
         if self.out.tenants.iter().any(|t| t.id == id) {
             self.fault(format_args!("{at}/id"), format_args!("tenant {id} is listed twice"));
         }

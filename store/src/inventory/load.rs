@@ -92,6 +92,7 @@ pub(super) async fn tree(store: &Store, generation: i64) -> Result<Inventory> {
         sites: by_id(sites, |s| s.id.clone()),
         zones: by_id(zones, |z| z.id.clone()),
         hosts: by_id(hosts, |h| h.id.clone()),
+        evacuated: crate::evacuation::zones(store).await?,
     })
 }
 

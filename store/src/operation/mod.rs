@@ -20,7 +20,7 @@ use crate::tx::Tx;
 use crate::{Error, Result, Store};
 pub use hold::{CLAIM_CHARGE_MS, Change, Claim, Holder, Line};
 use row::{EventRow, OPERATION, OperationRow, STEP, StepRow};
-pub(crate) use row::{id, text};
+pub(crate) use row::{id, json as read_json, text};
 
 /// Longest idempotency key: a UUID or a hash fits twice.
 const KEY_CHARS_MAX: usize = 128;
@@ -36,6 +36,10 @@ pub struct NewOperation {
     pub why: String,
     /// Incident it answers.
     pub incident: Option<String>,
+    /// The batch it is a part of.
+    pub parent: Option<String>,
+    /// Why it may not begin; none: it may. What is refused is written down like what is done.
+    pub refused: Option<String>,
 }
 
 /// Which operations a list shows; empty fields do not restrict.
@@ -144,6 +148,19 @@ impl Store {
         let row: Option<OperationRow> = rd!(self, c =>
             sqlx::query_as(sqlx::AssertSqlSafe(sql.as_str())).bind(key).fetch_optional(c).await)?;
         row.map(OperationRow::read).transpose()
+    }
+
+    /// The parts of a batch, oldest first. For the engine and for who may see the batch.
+    pub async fn operation_parts(&self, parent: &str) -> Result<Vec<Operation>> {
+        let sql = format!("SELECT {OPERATION} FROM operation WHERE parent = $1 ORDER BY id");
+        let rows: Vec<OperationRow> = rd!(self, c =>
+            sqlx::query_as(sqlx::AssertSqlSafe(sql.as_str())).bind(parent).fetch_all(c).await)?;
+        rows.into_iter().map(OperationRow::read).collect()
+    }
+
+    /// Steps of an operation of the caller's own, in order. For the engine, which asks for its parts.
+    pub async fn operation_steps_of(&self, id: &str) -> Result<Vec<Step>> {
+        self.steps_of(id).await
     }
 
     /// One operation.
@@ -314,8 +331,12 @@ fn fresh(caller: &Caller, new: &NewOperation, waiting: Waiting, at: At) -> Opera
         service: new.plan.service.clone(),
         plan: new.plan.clone(),
         plan_hash: new.plan.hash(),
-        state: if queued { OperationState::Queued } else { OperationState::AwaitingApproval },
-        reason: String::new(),
+        state: match (&new.refused, queued) {
+            (Some(_), _) => OperationState::Refused,
+            (None, true) => OperationState::Queued,
+            (None, false) => OperationState::AwaitingApproval,
+        },
+        reason: new.refused.clone().unwrap_or_default(),
         cancel_requested: false,
         lease_owner: String::new(),
         lease_until: At::EPOCH,
@@ -324,7 +345,7 @@ fn fresh(caller: &Caller, new: &NewOperation, waiting: Waiting, at: At) -> Opera
         why: new.why.clone(),
         created_at: at,
         started_at: None,
-        ended_at: None,
+        ended_at: new.refused.as_ref().map(|_| at),
         incident: new.incident.clone(),
         outcome: json!({}),
         created_person: person(&caller.actor),
@@ -332,6 +353,7 @@ fn fresh(caller: &Caller, new: &NewOperation, waiting: Waiting, at: At) -> Opera
         approve_until: if queued { At::EPOCH } else { waiting.until },
         not_before: At::EPOCH,
         pause_requested: false,
+        parent: new.parent.clone(),
     }
 }
 
@@ -354,16 +376,17 @@ impl Tx {
         let (plan, outcome) = (text(&o.plan)?, text(&o.outcome)?);
         wr!(self, c => sqlx::query(
             "INSERT INTO operation (id, kind, kind_version, idem_key, tenant, system, service, plan, \
-             plan_hash, state, reason, cancel_requested, lease_owner, lease_until, fence, \
+             plan_hash, state, cancel_requested, lease_owner, lease_until, fence, \
              created_by, why, created_at, incident, outcome, created_person, approvals_needed, \
-             approve_until, not_before) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', FALSE, \
-             '', 0, 0, $11, $12, $13, $14, $15, $16, $17, $18, $19)")
+             approve_until, not_before, parent, reason, ended_at) VALUES ($1, $2, $3, $4, $5, $6, $7, \
+             $8, $9, $10, FALSE, '', 0, 0, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)")
             .bind(&o.id).bind(o.kind.as_str()).bind(i64::from(o.plan.kind_version))
             .bind(&o.idem_key).bind(o.tenant.as_str()).bind(system).bind(o.service.as_str())
             .bind(&plan).bind(&o.plan_hash).bind(o.state.as_str()).bind(&o.created_by)
             .bind(&o.why).bind(o.created_at.ms()).bind(&o.incident).bind(&outcome)
             .bind(&o.created_person).bind(i64::from(o.approvals_needed))
-            .bind(o.approve_until.ms()).bind(o.not_before.ms())
+            .bind(o.approve_until.ms()).bind(o.not_before.ms()).bind(&o.parent).bind(&o.reason)
+            .bind(o.ended_at.map(At::ms))
             .execute(c).await.map(|d| d.rows_affected()))?;
         Ok(())
     }

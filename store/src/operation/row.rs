@@ -11,7 +11,7 @@ use crate::{Error, Result};
 pub(super) const OPERATION: &str = "id, kind, idem_key, tenant, system, service, plan, plan_hash, \
     state, reason, cancel_requested, lease_owner, lease_until, fence, created_by, why, created_at, \
     started_at, ended_at, incident, outcome, created_person, approvals_needed, approve_until, \
-    not_before, pause_requested";
+    not_before, pause_requested, parent";
 
 pub(super) const STEP: &str = "operation_id, seq, kind, target, title, args, commands, timeout_ms, \
     tries, repeatable, point_of_no_return, state, attempt, undo_attempt, started_at, ended_at, \
@@ -45,6 +45,7 @@ pub(super) struct OperationRow {
     approve_until: i64,
     not_before: i64,
     pause_requested: bool,
+    parent: Option<String>,
 }
 
 impl OperationRow {
@@ -80,6 +81,7 @@ impl OperationRow {
             approve_until: At::from_ms(self.approve_until),
             not_before: At::from_ms(self.not_before),
             pause_requested: self.pause_requested,
+            parent: self.parent,
         })
     }
 }

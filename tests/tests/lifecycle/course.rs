@@ -12,7 +12,7 @@ use tests::stage::{SERVICE, Stage};
 use tests::wait;
 
 /// Steps that only look: they are not applied when the first look shows what they want.
-const LOOKING: &[&str] = &["rejoin", "healthy", "attach", "watching", "roles", "health"];
+const LOOKING: &[&str] = &["rejoin", "healthy", "attach", "watching", "roles", "health", "judge"];
 
 /// Every point of the acting steps of a plan, in its order, each kind of step once.
 pub fn points(plan: &Value) -> Vec<String> {
@@ -147,7 +147,14 @@ fn every_acting_step_of_these_kinds_is_passed_by_a_test() {
         (Rebalance, super::shards::MOVED),
         (Backup, super::keep::KEPT),
         (Restore, super::keep::RESTORED),
+        (Evacuate, super::zones::EMPTIED),
+        (ZoneRestore, super::zones::FILLED),
     ];
+    let moved = ops::plan::steps_of(NodeMove).iter();
+    let (more, less) = (super::replicas::ADDED, super::replicas::REMOVED);
+    for step in moved.filter(|s| !LOOKING.contains(*s)) {
+        assert!(more.contains(step) || less.contains(step), "node_move.{step}");
+    }
     for (kind, steps) in passed {
         for step in ops::plan::steps_of(kind) {
             assert!(steps.contains(step) || LOOKING.contains(step), "{}.{step}", kind.as_str());

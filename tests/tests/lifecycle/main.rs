@@ -4,7 +4,9 @@
 #![cfg(feature = "fault")]
 
 mod course;
+mod drills;
 mod keep;
 mod replicas;
 mod rolling;
 mod shards;
+mod zones;

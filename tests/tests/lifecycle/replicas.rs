@@ -87,10 +87,26 @@ async fn a_replica_goes_and_another_comes_over_a_crash_at_every_point() {
     let priority = call(&added, &["CONFIG", "GET", "replica-priority"]).await.unwrap();
     let priority = link::reply::items(&priority).and_then(|p| link::reply::text(&p[1]));
     assert_eq!(priority.as_deref(), Some("100"));
+    let added = moves(&stage, &added).await;
+    all_know(&stage, "2").await;
+    assert!(listed(&stage).await.contains(&added));
     let written = load.stop().await;
     assert_eq!(written.lost().await, [] as [String; 0]);
     let wanted = stage.count("SELECT replicas_wanted FROM service WHERE id = 'demo.cart'").await;
     assert_eq!(wanted, 2, "the service expects what it has");
+}
+
+/// The replica moves to another port of its host; where it is then. Its steps are those of a replica
+/// more and less, which pass their crashes above.
+async fn moves(stage: &Stage, old: &String) -> String {
+    let params = json!({"instance": stage.id(old), "host": "node-3", "port": free_port(ZONES[2]),
+                        "hold_s": 5, "gap_s": 0});
+    let planned = plan(stage, "node_move", &params).await;
+    let id = stage.warden.begin(&planned, "move it").await.unwrap();
+    let page = stage.warden.over(&id).await;
+    assert_eq!(page.operation.state.as_str(), "done", "{page:#?}");
+    assert!(!listed(stage).await.contains(old) && !stage.nodes().folder(old).exists());
+    page.steps[0].target.split_once('@').unwrap().1.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

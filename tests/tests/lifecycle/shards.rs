@@ -57,8 +57,26 @@ fn new_nodes(page: &OperationPage) -> Vec<String> {
     made.map(|s| s.target.split_once('@').unwrap().1.to_string()).collect()
 }
 
+/// The shard of that master and that replica gives its slots away and goes.
+async fn leaves(stage: &mut Stage, master: &String, replica: &String) {
+    let instances = stage.warden.items("/instances").await;
+    let own = instances.iter().find(|i| i["address"] == master.as_str()).unwrap();
+    let planned = plan(stage, "shard_remove", &json!({"shard": own["shard"]})).await;
+    let points_of = points(&planned);
+    assert_eq!(points_of.len(), 2 * REMOVED.len(), "{points_of:?}");
+    through(stage, &planned, &points_of).await;
+    let owned = agreed(&stage.data).await;
+    assert!(owned.len() == 3 && !owned.contains_key(master), "{owned:?}");
+    let listed = listed(stage).await;
+    for gone in [master, replica] {
+        assert!(!listed.contains(gone), "{gone} is struck out: {listed:?}");
+        assert!(!stage.nodes().folder(gone).exists(), "no file of {gone}");
+        assert_eq!(stage.nodes().processes(gone), [] as [u32; 0], "no process of {gone}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shard_comes_and_is_filled_over_a_crash_at_every_point_and_in_an_open_slot() {
+async fn a_shard_comes_is_filled_and_goes_over_a_crash_at_every_point_and_in_an_open_slot() {
     let mut stage = Stage::restartable_cluster("").await;
     wait::until("four shards are refused", || async {
         let four = stage.warden.plan("shard_add", SERVICE, &json!({})).await.unwrap_err();
@@ -89,6 +107,7 @@ async fn a_shard_comes_and_is_filled_over_a_crash_at_every_point_and_in_an_open_
     through(&mut stage, &planned, &points_of).await;
     assert_eq!(agreed(&all).await.get(&master), Some(&320));
 
+    leaves(&mut stage, &master, &replica).await;
     load.goes_on().await;
     assert_eq!(load.stop().await.lost().await, [] as [String; 0]);
 }

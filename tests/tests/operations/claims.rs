@@ -44,7 +44,14 @@ async fn seeded(kept: &Kept) -> &Store {
 }
 
 fn new(key: &str) -> NewOperation {
-    NewOperation { idem_key: key.into(), plan: plan(key), why: "test".into(), incident: None }
+    NewOperation {
+        idem_key: key.into(),
+        plan: plan(key),
+        why: "test".into(),
+        incident: None,
+        parent: None,
+        refused: None,
+    }
 }
 
 async fn created(store: &Store, key: &str) -> String {

@@ -145,6 +145,59 @@ async fn in_auto_a_dead_replica_is_restarted_once_and_the_incident_closes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_auto_a_node_that_answers_and_could_not_save_saves_once() {
+    let s = stage(Kept::sqlite().await, 1, true).await;
+    let engine = s.engine("w1");
+    let remedy = Remedy::new(engine.clone());
+    auto_of(&s, "persistence").await;
+    s.seen_up(0).await;
+    let mut alert = alert(&s.nodes.ids[0], clock());
+    alert.alertname = "RedisBgsaveFailed".into();
+    alert.runbooks = vec!["persistence".into()];
+    put(&s, &alert).await;
+    remedy.round(clock()).await.unwrap();
+    let made = decisions(&s).await;
+    assert_eq!((made[0].verb, made[0].guard.as_str()), (Verb::Auto, "all"), "{made:#?}");
+    let acting = incidents(&s).await.remove(0);
+    let ended = s.finish(&[&engine], &acting.operation.unwrap()).await;
+    assert_eq!(ended.state, OperationState::Done, "{}", ended.reason);
+    assert_eq!(ended.kind.as_str(), "bgsave");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_master_that_comes_back_as_a_master_is_made_a_replica() {
+    let s = sentinel_stage(Kept::sqlite().await).await;
+    let engine = s.engine("w1");
+    let remedy = Remedy::new(engine.clone());
+    auto_of(&s, "master-failover").await;
+    let old = s.nodes.ids[0].clone();
+    s.nodes.signal(0, "STOP").await;
+    s.seen_down(0).await;
+    put(&s, &alert(&old, clock())).await;
+    remedy.round(clock()).await.unwrap();
+    assert_eq!(incidents(&s).await[0].runbook, "master-failover");
+    wait::until("the Sentinels chose another", || async {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let seen = ops::topology::look(&s.world(clock), &cart(), end).await.ok()?;
+        let moved = seen.watches().all(|(_, w)| w.master.address != old.address());
+        (moved && seen.masters().len() == 1).then_some(())
+    })
+    .await;
+    s.nodes.signal(0, "CONT").await;
+    let id = wait::until("its return is noticed", || async {
+        remedy.returns(clock()).await.unwrap();
+        let all = OperationFilter::default();
+        let made = s.kept.store.operation_list(&system(), &all, 9, None).await.unwrap();
+        made.first().map(|o| o.id.clone())
+    })
+    .await;
+    let ended = s.finish(&[&engine], &id).await;
+    assert_eq!((ended.kind.as_str(), ended.state), ("demote", OperationState::Done), "{ended:#?}");
+    let role = tests::nodes::role(old.address()).await;
+    assert!(matches!(role, Some(link::reply::role::RoleReply::Replica { .. })), "{role:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_alert_of_a_service_that_is_gone_does_not_hold_up_the_others() {
     let (s, _engine, remedy, present) = dead_replica(true).await;
     let mut gone = alert(&s.nodes.ids[1], clock());

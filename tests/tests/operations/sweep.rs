@@ -20,8 +20,14 @@ async fn old_rows_go_with_a_record_on_postgresql() {
 
 /// An operation that is over, by its key.
 async fn ended(kept: &Kept, key: &str) -> String {
-    let new =
-        NewOperation { idem_key: key.into(), plan: plan(key), why: "test".into(), incident: None };
+    let new = NewOperation {
+        idem_key: key.into(),
+        plan: plan(key),
+        why: "test".into(),
+        incident: None,
+        parent: None,
+        refused: None,
+    };
     let id = kept.store.operation_create(&system(), new, clock()).await.unwrap().id;
     let Claim::Got(operation, _) = kept.store.operation_claim(&id, "w", 60_000).await.unwrap()
     else {

@@ -22,6 +22,7 @@ fn fine() -> Context {
             interval_ms: 15_000,
             verdict: "down (refused)".into(),
             down: true,
+            up: false,
             firing: true,
         },
         silent: (1, 13),
@@ -223,4 +224,30 @@ fn without_a_quorum_or_beside_another_actor_nothing_acts() {
     only("quorum", &["1 of 3"], |c| c.quorum = Err("1 of 3 Sentinels have a quorum".into()));
     only("competing", &["holds"], |c| c.competing = vec!["operation x holds pay.cart".into()]);
     only("plan", &["refused"], |c| c.plan = Err("refused: it answers".into()));
+}
+
+/// The same about a node that answers.
+fn alive() -> Context {
+    let fine = fine();
+    let fresh = Fresh { verdict: "up".into(), down: false, up: true, ..fine.fresh };
+    Context {
+        entry: book::find(book::CLIENTS_HIGH).unwrap(),
+        fresh,
+        witnesses: vec![witness("node", Some(false))],
+        master_at: Some(NOW),
+        master_says: Err("nobody".into()),
+        copies: Vec::new(),
+        quorum: Err("2 of 5".into()),
+        ..fine
+    }
+}
+
+#[test]
+fn a_node_that_answers_is_held_against_what_is_done_to_it_only() {
+    assert_eq!(refused(&alive()), []);
+    let dead = Context { fresh: fine().fresh, witnesses: fine().witnesses, ..alive() };
+    let no: Vec<String> = refused(&dead).into_iter().map(|(guard, _)| guard).collect();
+    assert_eq!(no, ["freshness", "recheck"]);
+    let frozen = Context { frozen: vec!["maintenance m1".into()], ..alive() };
+    assert_eq!(refused(&frozen)[0].0, "freeze");
 }

@@ -157,6 +157,32 @@ fn an_instance_without_samples_is_unknown_not_calm() {
 }
 
 #[test]
+fn samples_recorded_less_often_than_we_poll_are_as_good() {
+    let inventory = inventory("az-1");
+    // A failed poll is held over the minute to the next one.
+    let policy = MEMORY.replace("hold: 1m", "hold: 5m");
+    let docs = docs(&[&policy]);
+    let setup = Setup {
+        inventory: &inventory,
+        draft: &docs,
+        current: &docs,
+        instances: &[id()],
+        from: at(0),
+        to: at(43_200),
+        step_ms: STEP * 1000,
+        dialect: Default::default(),
+        pages_per_week: None,
+    };
+    let mut trial = Trial::new(&setup).unwrap();
+    let minutely: Vec<_> = ratios().into_iter().filter(|(s, _)| s % 60 == 0).collect();
+    let track = track(&minutely, &trial.inputs().unwrap());
+    trial.judge(&[track]);
+    let found = trial.finish(BacktestData::default());
+    assert_eq!(found.draft.fired, live(&policy).len() as u64);
+    assert!(found.data.coverage > 0.95, "{}", found.data.coverage);
+}
+
+#[test]
 fn what_cannot_be_tried_is_refused_in_words() {
     let zone = "{policy: z, scope: platform, signal: {aggregate: {of: {fact: unanswered}, op: avg, by: \
                 zone}}, compare: '>', levels: {critical: {fire: 0.5}}}";

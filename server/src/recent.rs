@@ -42,11 +42,12 @@ impl Recent {
     /// Keeps a row when the last one kept is old enough. Called by the instance's watch task.
     pub fn take(&self, row: &Row, instances: usize) {
         let most = share(instances);
-        let step_ms = if most == SAMPLES_MAX { 0 } else { REACH_MS / most as i64 };
+        // A tenth less: a poll that comes a little early is kept, too.
+        let step_ms = REACH_MS / most as i64 * 9 / 10;
         let at = row.reading.at;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = all.entry(row.instance.id.clone()).or_default();
-        if mine.back().is_some_and(|last| at.since_ms(last.at) < step_ms.max(1)) {
+        if mine.back().is_some_and(|last| at.since_ms(last.at) < step_ms) {
             return;
         }
         mine.push_back(Sample {

@@ -42,7 +42,8 @@ pub(crate) struct RuleBook {
 
 #[derive(Default)]
 struct State {
-    published: String,
+    /// Hash of what Prometheus runs; none: nothing was proved since the start.
+    published: Option<String>,
     published_at: Option<At>,
     error: String,
 }
@@ -70,7 +71,7 @@ impl RuleBook {
     pub fn items(&self) -> Vec<RuleFileItem> {
         let emitted = self.emitted.load();
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let published = !state.published.is_empty() && state.published == sha(&emitted.files);
+        let published = state.published.as_ref() == Some(&sha(&emitted.files));
         let item = |file: &RuleFile| RuleFileItem {
             name: file.name.clone(),
             policies: file.policies.clone(),
@@ -81,8 +82,8 @@ impl RuleBook {
         emitted.files.iter().map(item).collect()
     }
 
-    /// What Prometheus runs, as last proved; empty: nothing was published.
-    pub fn published(&self) -> String {
+    /// Hash of what Prometheus runs, as last proved; none: nothing was, since the start.
+    pub fn published(&self) -> Option<String> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).published.clone()
     }
 
@@ -95,7 +96,7 @@ impl RuleBook {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(sha) => {
-                *state = State { published: sha, published_at: Some(now), ..State::default() }
+                *state = State { published: Some(sha), published_at: Some(now), ..State::default() }
             }
             Err(why) => state.error = why,
         }
@@ -115,7 +116,8 @@ fn sha(files: &[RuleFile]) -> String {
 pub(crate) async fn round(app: &App, now: At) -> anyhow::Result<()> {
     if let Some(config) = &app.config.alerter.rules {
         let (emitted, wanted) = (app.rules.emitted(), app.rules.sha());
-        if wanted != app.rules.published() {
+        // Also nothing is published once: what an earlier process left would go on paging.
+        if app.rules.published().as_ref() != Some(&wanted) {
             let outcome = publish(config, &emitted.files, &wanted).await;
             let told = outcome.map(|()| wanted).map_err(|e| format!("{e:#}"));
             if let Err(why) = &told {

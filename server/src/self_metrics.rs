@@ -289,8 +289,8 @@ impl AlertFigures {
             side("prometheus").set(*prometheus as f64);
         }
         self.rules_published.reset();
-        let published = app.rules.published();
-        if !published.is_empty() {
+        let published = app.rules.published().filter(|sha| !sha.is_empty());
+        if let Some(published) = published {
             self.rules_published.with_label_values(&[published.as_str()]).set(1.0);
         }
         self.unproven.reset();

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tests::fleet::{RedisFleet, ZONES};
 use tests::process::{Cachewarden, binary, inventory};
+use tests::prometheus::Prometheus;
 use tests::wait;
 
 /// A process that watches one server of `pay.solo` every second.
@@ -29,10 +30,10 @@ impl Stage {
             "instances": [{"address": address, "zone": "az-1"}]});
         cw.apply(&inventory(json!([solo]))).await;
         let id = format!("pay.solo@{address}");
-        wait::until("a sample", || async {
-            let (_, found) = cw.api(&format!("/instances/{id}")).await;
-            (found["instance"]["verdict"] == "up" || found.to_string().contains("\"up\""))
-                .then_some(())
+        wait::until("samples", || async {
+            let body = json!({ "text": BUSY });
+            let (_, page) = cw.post("/policies/backtest", &body).await;
+            (page["backtest"]["data"]["samples"].as_i64()? > 0).then_some(())
         })
         .await;
         Stage { _fleet: fleet, cw, id, http: reqwest::Client::new() }
@@ -215,4 +216,82 @@ async fn the_command_line_lints_publishes_edits_and_backtests_files() {
         let out = stage.cli(args).await;
         assert!(out.status.success() && said(&out).contains(&holds), "{args:?}: {}", said(&out));
     }
+}
+
+/// Three days of memory that is full for ten minutes at the beginning of each hour.
+fn past(id: &str, end_s: i64) -> String {
+    let mut text = String::new();
+    let times: Vec<i64> = (0..3 * 1440).map(|n| end_s - n * 60).rev().collect();
+    for (name, value) in [
+        ("redis_up", (|_| 1.0) as fn(i64) -> f64),
+        ("redis_memory_max_bytes", |_| 1000.0),
+        ("redis_memory_used_bytes", |t| if t % 3600 < 600 { 990.0 } else { 100.0 }),
+    ] {
+        text.push_str(&format!("# TYPE {name} gauge\n"));
+        for t in &times {
+            text.push_str(&format!("{name}{{instance=\"{id}\"}} {} {t}\n", value(*t)));
+        }
+    }
+    text.push_str("# EOF\n");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backtest_reads_days_out_of_prometheus_raw_and_in_steps() {
+    let id = "pay.solo@127.0.1.1:6399";
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let end = now.as_secs() as i64 / 60 * 60 - 60;
+    let prometheus = Prometheus::with_past(&past(id, end)).await;
+    let cw = Cachewarden::start(&format!("[history]\nurl = \"{}\"\n", prometheus.url())).await;
+    let service = |name: &str, address: &str| json!({"id": name, "system": "shop", "instances": [{"address": address, "zone": "az-1"}]});
+    let both = json!([service("solo", "127.0.1.1:6399"), service("duo", "127.0.1.1:6398")]);
+    cw.apply(&inventory(both)).await;
+    let draft = "policy: memory-used\nscope: tenant:pay\nlevels: {critical: {for: 1m}}\n";
+    for (from, raw, least, most) in [("1d", true, 22, 25), ("3d", false, 68, 74)] {
+        let body = json!({"text": draft, "from": from, "pages_per_week": 1000});
+        let (status, page) = cw.post("/policies/backtest", &body).await;
+        assert_eq!(status, 200, "{page:#}");
+        let found = &page["backtest"];
+        let data = &found["data"];
+        assert_eq!((&data["source"], data["step_s"] == 0), (&json!("prometheus"), raw), "{data:#}");
+        assert_eq!((&data["instances"], &data["without_data"]), (&json!(2), &json!(1)), "{data:#}");
+        assert!(data["coverage"].as_f64().unwrap() > 0.2, "{data:#}");
+        let levels = found["draft"]["levels"].as_array().unwrap();
+        let critical = levels.iter().find(|l| l["name"] == "critical").unwrap();
+        let fired = critical["fired"].as_i64().unwrap();
+        assert!((least..=most).contains(&fired), "{from}: {found:#}");
+        assert!(!found["suggestions"].as_array().unwrap().is_empty(), "{found:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_for_prometheus_are_written_as_rule_files_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display();
+    let cw = Cachewarden::start(&format!("[alerter.rules]\ndir = \"{folder}\"\n")).await;
+    cw.apply(&inventory(json!([]))).await;
+    let both = format!("{BUSY}engine: both\nlabels: {{dimension: busy}}\n");
+    let http = reqwest::Client::new();
+    let body = json!({ "text": both, "reason": "CHG-1" });
+    let put = http.put(format!("{}/api/v1/policies/busy", cw.url)).json(&body);
+    let answer = put.bearer_auth(cw.token().await).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let file = dir.path().join("cw-busy.yml");
+    let text = wait::until("the file is written", || async { std::fs::read_to_string(&file).ok() });
+    let text = text.await;
+    assert!(text.contains("alert: RedisBusy") && text.contains("shadow"), "{text}");
+    let item = wait::until("it is in force", || async {
+        let (_, all) = cw.api("/rules").await;
+        let item = all["items"][0].clone();
+        (!item["published_at"].is_null()).then_some(item)
+    });
+    let item = item.await;
+    assert_eq!((&item["policies"], &item["error"]), (&json!(["busy"]), &json!("")));
+    let get = http.get(format!("{}/api/v1/rules/cw-busy.yml", cw.url));
+    let pulled = get.bearer_auth(cw.token().await).send().await.unwrap().text().await.unwrap();
+    assert_eq!(pulled, text, "a remote Prometheus reads the same");
+    let gone = json!({ "scope": "platform", "rev": 1, "reason": "CHG-2" });
+    let (status, page) = cw.post("/policies/busy/retire", &gone).await;
+    assert_eq!(status, 200, "{page:#}");
+    wait::until("the file is taken away", || async { (!file.exists()).then_some(()) }).await;
 }

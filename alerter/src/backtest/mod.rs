@@ -230,7 +230,8 @@ impl Trial {
         let fired = draft_lane.finish();
         let current = if same { fired.clone() } else { current_lane.finish() };
         total.tried(tries.map(|t| t.fired).unwrap_or_default());
-        let expected = (self.to.since_ms(self.from) / self.step_ms.max(1)).max(1) as u64;
+        let every_ms = rhythm(&track.times).max(self.step_ms).max(1);
+        let expected = (self.to.since_ms(self.from) / every_ms).max(1) as u64;
         total.sampled(id, samples, expected);
         total.take(id, (fired, current), self.to);
     }
@@ -267,7 +268,8 @@ impl Trial {
 /// Calls `each` with every sample of a track as a row.
 fn walk(step_ms: i64, inventory: &Inventory, track: &Track, mut each: impl FnMut(&Row)) {
     let Some(instance) = inventory.instances.get(&track.instance) else { return };
-    let mut row = blank(step_ms, Arc::new(instance.clone()));
+    let interval_ms = rhythm(&track.times).max(step_ms);
+    let mut row = blank(interval_ms, Arc::new(instance.clone()));
     let up = track.lines.iter().find(|line| line.fill == Fill::Up);
     let families = track.lines.iter().any(|line| !is_field(&line.fill));
     for (i, at) in track.times.iter().enumerate() {
@@ -290,6 +292,16 @@ fn walk(step_ms: i64, inventory: &Inventory, track: &Track, mut each: impl FnMut
         track.lines.iter().for_each(|line| shown.put(&line.fill, value(line)));
         each(&row);
     }
+}
+
+/// How far apart samples usually lie, ms: whoever recorded them may have looked less often than we poll.
+fn rhythm(times: &[i64]) -> i64 {
+    let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let middle = gaps.len() / 2;
+    if gaps.is_empty() {
+        return 0;
+    }
+    *gaps.select_nth_unstable(middle).1
 }
 
 /// A row nothing is known of.

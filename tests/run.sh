@@ -14,16 +14,18 @@ cargo fmt --all --check
 say clippy
 cargo clippy --workspace --all-targets --features fault --locked --quiet -- -D warnings
 if command -v cargo-deny >/dev/null; then say deny; cargo deny --offline check licenses bans sources; fi
+# Whole-product tests start the program itself, which no test target builds.
+say build
+cargo build --workspace --bins --features fault --locked --quiet
 # Each test a process, the long ones first, a few beside each other (.config/nextest.toml). Benchmarks
 # are checked above and not built.
 what=(--workspace --lib --bins --tests --features fault --locked)
 if cargo nextest --version >/dev/null 2>&1; then
-  say build
   cargo nextest run "${what[@]}" --no-run --cargo-quiet
   say test
   cargo nextest run "${what[@]}" --cargo-quiet --no-fail-fast
 else
-  say "build and test (cargo install cargo-nextest --locked makes this faster)"
+  say "test (cargo install cargo-nextest --locked makes this faster)"
   cargo test "${what[@]}" --no-fail-fast -- --test-threads=2
 fi
 say finished

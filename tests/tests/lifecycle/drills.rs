@@ -20,7 +20,10 @@ async fn a_drill_hands_over_and_back_and_counts_what_that_costs() {
         let figures = &page.operation.outcome[way];
         assert_eq!(figures["lost"], 0, "{figures}");
         assert_eq!(figures["whole"], true, "{figures}");
-        assert!(figures["acknowledged"].as_u64() > Some(0) && figures["rto_ms"].is_u64(), "{figures}");
+        assert!(
+            figures["acknowledged"].as_u64() > Some(0) && figures["rto_ms"].is_u64(),
+            "{figures}"
+        );
     }
     load.goes_on().await;
     assert_eq!(load.stop().await.lost().await, [] as [String; 0]);

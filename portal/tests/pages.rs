@@ -117,7 +117,7 @@ fn the_same_value_gives_the_same_bytes() {
 }
 
 /// Fields that may be absent: what they hold may be null.
-const NULLABLE: [&str; 31] = [
+const NULLABLE: [&str; 32] = [
     "approvals",
     "approvable",
     "pausable",

@@ -117,7 +117,7 @@ fn the_same_value_gives_the_same_bytes() {
 }
 
 /// Fields that may be absent: what they hold may be null.
-const NULLABLE: [&str; 32] = [
+const NULLABLE: [&str; 33] = [
     "approvals",
     "approvable",
     "pausable",
@@ -145,6 +145,7 @@ const NULLABLE: [&str; 32] = [
     "test",
     "preview",
     "backtest",
+    "rows",
     "firing",
     "kill_switch",
     "memory_used_bytes",

@@ -8,7 +8,8 @@ use crate::course::{nothing_held, plan};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_hands_over_and_back_and_counts_what_that_costs() {
-    let stage = Stage::restartable("", "10m").await;
+    // Started on a busy machine, the servers may have had a bad minute: the grade may rise at once.
+    let stage = Stage::restartable("[scorer]\nrise_s = 5\nwindow_s = 10", "10m").await;
     let master = stage.master().await;
     let planned = plan(&stage, "drill", &json!({"discovery": "none_needed"})).await;
     let load = Load::start(stage.find(&master), 1).await;

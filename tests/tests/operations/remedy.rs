@@ -171,7 +171,7 @@ async fn a_lost_master_that_comes_back_as_a_master_is_made_a_replica() {
     let remedy = Remedy::new(engine.clone());
     auto_of(&s, "master-failover").await;
     let old = s.nodes.ids[0].clone();
-    s.nodes.signal(0, "STOP").await;
+    s.nodes.signal(0, "-STOP").await;
     s.seen_down(0).await;
     put(&s, &alert(&old, clock())).await;
     remedy.round(clock()).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_lost_master_that_comes_back_as_a_master_is_made_a_replica() {
         (moved && seen.masters().len() == 1).then_some(())
     })
     .await;
-    s.nodes.signal(0, "CONT").await;
+    s.nodes.signal(0, "-CONT").await;
     let id = wait::until("its return is noticed", || async {
         remedy.returns(clock()).await.unwrap();
         let all = OperationFilter::default();

@@ -145,26 +145,6 @@ async fn in_auto_a_dead_replica_is_restarted_once_and_the_incident_closes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn in_auto_a_node_that_answers_and_could_not_save_saves_once() {
-    let s = stage(Kept::sqlite().await, 1, true).await;
-    let engine = s.engine("w1");
-    let remedy = Remedy::new(engine.clone());
-    auto_of(&s, "persistence").await;
-    s.seen_up(0).await;
-    let mut alert = alert(&s.nodes.ids[0], clock());
-    alert.alertname = "RedisBgsaveFailed".into();
-    alert.runbooks = vec!["persistence".into()];
-    put(&s, &alert).await;
-    remedy.round(clock()).await.unwrap();
-    let made = decisions(&s).await;
-    assert_eq!((made[0].verb, made[0].guard.as_str()), (Verb::Auto, "all"), "{made:#?}");
-    let acting = incidents(&s).await.remove(0);
-    let ended = s.finish(&[&engine], &acting.operation.unwrap()).await;
-    assert_eq!(ended.state, OperationState::Done, "{}", ended.reason);
-    assert_eq!(ended.kind.as_str(), "bgsave");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lost_master_that_comes_back_as_a_master_is_made_a_replica() {
     let s = sentinel_stage(Kept::sqlite().await).await;
     let engine = s.engine("w1");

@@ -74,6 +74,11 @@ pub(crate) fn age(since: Option<At>, now: At) -> f64 {
 impl Alerter {
     /// The alerter's own state.
     pub fn status(&self, now: At) -> Status {
+        // One lock after the other: whoever judges a sample holds its cell and takes errors, book and
+        // outbox one by one, so that holding one of those here while asking for a cell never ends.
+        let window_bytes = self.window_bytes();
+        let eval_errors = lock(&self.errors).all();
+        let slots_missed = lock(&self.grid).missed;
         let book = lock(&self.book);
         let receivers = self.receivers.iter().enumerate().map(|(i, receiver)| {
             let state = lock(&receiver.state);
@@ -103,9 +108,9 @@ impl Alerter {
             store_error: outbox.error.clone(),
             receivers,
             problems: self.plan.load().problems.clone().into_iter().collect(),
-            eval_errors: lock(&self.errors).all(),
-            slots_missed: lock(&self.grid).missed,
-            window_bytes: self.window_bytes(),
+            eval_errors,
+            slots_missed,
+            window_bytes,
             watchdog_age_seconds: lock(&self.watchdogs)
                 .iter()
                 .map(|(evaluator, at)| (evaluator.clone(), age(Some(*at), now)))

@@ -14,14 +14,13 @@ cargo fmt --all --check
 say clippy
 cargo clippy --workspace --all-targets --features fault --locked --quiet -- -D warnings
 if command -v cargo-deny >/dev/null; then say deny; cargo deny --offline check licenses bans sources; fi
-# Whole-product tests start the program itself, which no test target builds.
-say build
-cargo build --workspace --bins --features fault --locked --quiet
 # Each test a process, the long ones first, a few beside each other (.config/nextest.toml). Benchmarks
-# are checked above and not built.
+# are checked above and not built. Whole-product tests start the program itself, which no test of
+# another package builds; all in one command, so that no processor waits for the largest crate alone.
 what=(--workspace --lib --bins --tests --features fault --locked)
+say build
+cargo build "${what[@]}" --quiet
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run "${what[@]}" --no-run --cargo-quiet
   say test
   cargo nextest run "${what[@]}" --cargo-quiet --no-fail-fast
 else

@@ -74,6 +74,9 @@ use signal::{Object, Outlook};
 const INTERVAL_MS: i64 = 15_000;
 
 /// The alerter of a process; shared in an `Arc`.
+///
+/// Who needs two locks at once takes them in this order: `building`, `parked`, `grid`, the cell of an
+/// instance, then either `errors`, or `book` and after it `outbox`. The others are the last ones taken.
 pub struct Alerter {
     config: Config,
     store: Arc<Store>,

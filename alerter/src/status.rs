@@ -74,8 +74,7 @@ pub(crate) fn age(since: Option<At>, now: At) -> f64 {
 impl Alerter {
     /// The alerter's own state.
     pub fn status(&self, now: At) -> Status {
-        // One lock after the other: whoever judges a sample holds its cell and takes errors, book and
-        // outbox one by one, so that holding one of those here while asking for a cell never ends.
+        // One lock after the other: see the order of the fields of `Alerter`.
         let window_bytes = self.window_bytes();
         let eval_errors = lock(&self.errors).all();
         let slots_missed = lock(&self.grid).missed;
@@ -94,6 +93,7 @@ impl Alerter {
             }
         });
         let mut receivers: Vec<ReceiverStatus> = receivers.collect();
+        let withheld = book.withheld().values().map(|n| u64::from(*n)).sum();
         drop(book);
         receivers.extend(self.desks.iter().chain(&self.alarm_desk).map(|d| d.status(now)));
         let outbox = lock(&self.outbox);
@@ -116,7 +116,7 @@ impl Alerter {
                 .map(|(evaluator, at)| (evaluator.clone(), age(Some(*at), now)))
                 .collect(),
             intake: lock(&self.taken).iter().map(|(result, n)| (*result, *n)).collect(),
-            withheld: self.withheld().values().map(|n| u64::from(*n)).sum(),
+            withheld,
             unproven: lock(&self.reconciled).unproven.clone().into_iter().collect(),
         }
     }

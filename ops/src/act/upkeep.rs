@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 use store::SlowlogKept;
 
 use super::clients::{self, Client};
-use super::conn::Conn;
+use super::conn::{Conn, Trouble};
 use super::{ActError, Cx, Observed};
 
 /// Connections closed in a row before a pause, so that clients do not all come back at one moment.
 const KILLS_AT_ONCE: usize = 10;
 /// That pause: 100 connections in a second.
 const KILL_PAUSE: Duration = Duration::from_millis(100);
+/// A second and what a server's clock may be behind.
+const CLOCK_LOOKS: usize = 20;
+const CLOCK_PAUSE: Duration = Duration::from_millis(100);
 /// A purge blocks for up to hundreds of ms, a fork of 16 GB as well.
 const LONG: Duration = Duration::from_secs(5);
 
@@ -212,6 +215,26 @@ async fn saved(cx: &Cx<'_>) -> Seen {
 
 async fn save(cx: &Cx<'_>) -> Result<(), ActError> {
     let mut conn = Conn::dial(cx, &node(cx)?).await?;
+    a_later_second(cx, &mut conn).await?;
     conn.send_within(&["BGSAVE", "SCHEDULE"], LONG).await?;
+    Ok(())
+}
+
+/// Waits until the server's clock has left the second of the save before: its time is told in whole
+/// seconds, and a save within the same one would never be seen to have ended.
+async fn a_later_second(cx: &Cx<'_>, conn: &mut Conn<'_>) -> Result<(), ActError> {
+    let before = cx.step.args["saved_at"].as_f64().unwrap_or_default();
+    for _ in 0..CLOCK_LOOKS {
+        let told = match conn.ask(&["TIME"]).await {
+            Ok(clock) => reply::items(&clock).and_then(|t| reply::number(t.first()?)),
+            // Who may not ask for the time waits for the time-out of the step at worst.
+            Err(Trouble::Refused(_)) => None,
+            Err(e) => return Err(e.into()),
+        };
+        if told.is_none_or(|seconds| seconds > before) {
+            return Ok(());
+        }
+        tokio::time::sleep(CLOCK_PAUSE).await;
+    }
     Ok(())
 }

@@ -182,8 +182,13 @@ static FROZEN: AtomicBool = AtomicBool::new(false);
 
 /// A clock that stands still with the worker that asks it, as SIGSTOP does to a process.
 fn freezing_clock() -> At {
-    while FROZEN.load(Ordering::SeqCst) {
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    if FROZEN.load(Ordering::SeqCst) {
+        // Only this worker: what else its thread would have run goes on on another.
+        tokio::task::block_in_place(|| {
+            while FROZEN.load(Ordering::SeqCst) {
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+        });
     }
     clock()
 }

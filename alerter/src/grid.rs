@@ -81,6 +81,12 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// Whether a slot of an object ends with a look at `now`.
+    pub(crate) fn is_due(&self, object: &Object, now: At) -> bool {
+        let last = self.last.filter(|last| *last <= now);
+        last.is_some_and(|last| self.due(object, last, now).is_some())
+    }
+
     /// The slot that ended between the last look and now; none: it was judged already.
     fn due(&self, object: &Object, last: At, now: At) -> Option<At> {
         let mut hasher = DefaultHasher::new();

@@ -196,13 +196,19 @@ impl Alerter {
         self.interval_ms.store(interval_ms.max(1), Ordering::Relaxed);
     }
 
-    /// Judges what is judged on the grid. Call it once a second.
-    pub fn evaluate_grid(&self, mut outlook: Outlook, now: At) {
+    /// Judges what is judged on the grid. Call it once a second; `outlook` is asked what is known of
+    /// the objects that are due, and must ask nothing of the alerter.
+    pub fn evaluate_grid(
+        &self,
+        outlook: impl FnOnce(&dyn Fn(&Object) -> bool) -> Outlook,
+        now: At,
+    ) {
         self.switch_on_again(now);
-        lock(&self.errors).tell(&mut outlook, now);
         // The plan after the lock: a new plan brings the grid to its rules under the same lock.
         let mut grid = lock(&self.grid);
         let plan = self.plan.load_full();
+        let mut outlook = outlook(&|object| grid.is_due(object, now));
+        lock(&self.errors).tell(&mut outlook, now);
         let changes = evaluate_grid(&plan, &mut grid, &outlook, now);
         for cell in grid.cells.values_mut() {
             self.note_failed(cell);

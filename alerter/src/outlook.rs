@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::board::Rollup;
+use model::board::{Board, Rollup};
 use model::inventory::Inventory;
 use model::reading::Role;
 use model::row::Row;
 use model::score::{Dimension, Level};
-use model::service::{Class, InstanceKind, Mode, Service};
+use model::service::{Class, Mode, Service};
 use model::{ServiceId, SystemId, TenantId};
 
 use crate::signal::{
@@ -42,21 +42,27 @@ pub fn objective(out: &mut Outlook, service: &ServiceId, objective: Objective<'_
     }
 }
 
-/// Everything known of objects other than instances.
-pub fn outlook(inventory: &Inventory, rows: &[Arc<Row>], rollup: &Rollup) -> Outlook {
+/// Everything known of the objects other than instances that are `due`.
+pub fn outlook(
+    inventory: &Inventory,
+    board: &Board,
+    rollup: &Rollup,
+    due: &dyn Fn(&Object) -> bool,
+) -> Outlook {
     let mut out = Outlook::default();
-    let mut of_service: BTreeMap<ServiceId, Vec<&Row>> = BTreeMap::new();
-    let data = rows.iter().filter(|r| r.instance.kind == InstanceKind::Redis);
-    data.for_each(|row| of_service.entry(row.instance.id.service()).or_default().push(row));
     for service in inventory.services.values() {
         let object = Object::Service(service.id.clone());
+        if !due(&object) {
+            continue;
+        }
         out.set("cachewarden_service_expected", object.clone(), "", 1.0);
         if service.mode == Mode::Sentinels {
             continue;
         }
-        let rows = of_service.get(&service.id).map_or(&[][..], Vec::as_slice);
+        let rows: Vec<Arc<Row>> =
+            inventory.nodes(&service.id).filter_map(|i| board.row(&i.id)).collect();
         if rows.iter().any(|row| row.last_good.is_some()) {
-            out.set(MASTERS_SEEN, object.clone(), "", masters(rows) as f64);
+            out.set(MASTERS_SEEN, object.clone(), "", masters(&rows) as f64);
         }
         let expected = masters_expected(inventory, service);
         out.set(MASTERS_EXPECTED, object.clone(), "", f64::from(expected));
@@ -66,14 +72,15 @@ pub fn outlook(inventory: &Inventory, rows: &[Arc<Row>], rollup: &Rollup) -> Out
             });
         }
     }
-    scores(rollup, &mut out);
+    scores(rollup, due, &mut out);
     out
 }
 
 /// Masters there are now. Rows are up to an interval apart: one that was read before its shard's
 /// newer master began is of the time before a failover.
-fn masters(rows: &[&Row]) -> usize {
-    let masters: Vec<&&Row> = rows.iter().filter(|row| row.role() == Some(Role::Master)).collect();
+fn masters(rows: &[Arc<Row>]) -> usize {
+    let masters: Vec<&Arc<Row>> =
+        rows.iter().filter(|row| row.role() == Some(Role::Master)).collect();
     let superseded = |row: &Row| {
         masters.iter().any(|other| {
             other.instance.id != row.instance.id
@@ -102,9 +109,12 @@ fn zones(inventory: &Inventory, service: &ServiceId, mut each: impl FnMut(&str, 
     counts.into_iter().for_each(|(zone, n)| each(zone, n / all));
 }
 
-fn scores(rollup: &Rollup, out: &mut Outlook) {
+fn scores(rollup: &Rollup, due: &dyn Fn(&Object) -> bool, out: &mut Outlook) {
     for explained in rollup.levels.iter() {
         let Some((kind, object)) = object(explained.level, &explained.id) else { continue };
+        if !due(&object) {
+            continue;
+        }
         if let Some(score) = explained.score {
             out.set(&score_key("score", kind), object.clone(), "", score);
         }

@@ -13,7 +13,7 @@ use alerter::{
 };
 use model::InstanceId;
 use model::alert::Phase;
-use model::board::Rollup;
+use model::board::{Board, Rollup};
 use model::inventory::Inventory;
 use model::policy::PolicyDoc;
 use model::reading::{Facts, Reading, Role};
@@ -268,7 +268,10 @@ fn two_masters_count_as_two_only_when_they_were_masters_at_one_time() {
         Arc::new(Row { reading, role_since: Some(at(since)), ..row })
     };
     let seen = |rows: &[Arc<Row>]| {
-        let known = outlook(&f.inventory, rows, &Rollup::default());
+        let board = Board::default();
+        board.reshape(f.inventory.instances.keys());
+        rows.iter().for_each(|row| board.publish((**row).clone()));
+        let known = outlook(&f.inventory, &board, &Rollup::default(), &|_| true);
         known.value(MASTERS_SEEN, &Object::Service("pay.cart".parse().unwrap()))
     };
     assert_eq!(seen(&[master(0, 100, 0), master(1, 100, 50)]), Some(2.0));

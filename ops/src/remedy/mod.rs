@@ -74,6 +74,10 @@ impl Remedy {
     /// One round: opens incidents for alerts that fire, follows those that are open, decides.
     /// Idempotent; a round that fails in the middle is taken up by the next.
     pub async fn round(&self, now: At) -> store::Result<()> {
+        if self.nothing_to_do().await? {
+            self.forget(&[]);
+            return Ok(());
+        }
         let seen = Seen::read(&self.engine, now).await?;
         self.stop_killed(&seen).await?;
         let opened = self.open(&seen).await;
@@ -87,6 +91,16 @@ impl Remedy {
             pass(&mut failed, &id, self.follow(&seen, incident).await)?;
         }
         opened.and(failed.map_or(Ok(()), Err))
+    }
+
+    /// Nothing fires that has a runbook, no incident is open, no operation holds anything: most rounds
+    /// of most days, which need not read what the guards look at.
+    async fn nothing_to_do(&self) -> store::Result<bool> {
+        let store = self.engine.store();
+        let firing = |a: &Alert| a.phase == Phase::Firing;
+        Ok(!store.alerts_with_runbooks().await?.iter().any(firing)
+            && store.incidents_open().await?.is_empty()
+            && store.operation_locks().await?.is_empty())
     }
 
     /// Automatic operations under a kill switch: queued ones end, running ones stop at their next

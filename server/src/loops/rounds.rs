@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use alerter::Objective;
+use alerter::signal::Object;
 use exporter::encode::ThresholdPoint;
 use model::caller::Caller;
 use model::incident::Verb;
@@ -78,12 +80,18 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     group.spawn("alert_grid", move |stop| async move {
         // Slots are 15 s long; each object has its own within them.
         run(&a, "alert_grid", every(SECOND), stop, |now| {
-            let mut outlook = alerter::outlook(&a.inventory(), &a.board.rows(), &a.board.rollup());
-            for point in a.slo.points(&a, now).iter() {
-                let seen = alerter::Objective { burn: &point.burn, unknown: &point.unknown };
-                alerter::objective(&mut outlook, &point.service, seen);
-            }
-            a.alerter.evaluate_grid(outlook, now);
+            let known = |due: &dyn Fn(&Object) -> bool| {
+                let (inventory, rollup) = (a.inventory(), a.board.rollup());
+                let mut outlook = alerter::outlook(&inventory, &a.board, &rollup, due);
+                for point in a.slo.points(&a, now).iter() {
+                    if due(&Object::Service(point.service.clone())) {
+                        let seen = Objective { burn: &point.burn, unknown: &point.unknown };
+                        alerter::objective(&mut outlook, &point.service, seen);
+                    }
+                }
+                outlook
+            };
+            a.alerter.evaluate_grid(known, now);
             std::future::ready(Ok(()))
         })
         .await;

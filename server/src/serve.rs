@@ -165,6 +165,7 @@ async fn assemble(config: Config, store: Arc<Store>) -> anyhow::Result<Arc<App>>
         policies: Default::default(),
         drift: Default::default(),
         zones: Default::default(),
+        vantages: Default::default(),
         reloading: tokio::sync::Mutex::default(),
         pages: Default::default(),
         metrics: Default::default(),

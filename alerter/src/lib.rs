@@ -36,9 +36,9 @@ pub mod template;
 mod watchdog;
 pub mod window;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use model::At;
@@ -82,7 +82,7 @@ pub struct Alerter {
     store: Arc<Store>,
     http: reqwest::Client,
     public_url: String,
-    external: Arc<std::collections::BTreeMap<String, String>>,
+    external: Arc<BTreeMap<String, String>>,
     plan: ArcSwap<Plan>,
     /// Held while a plan is built and swapped: two at once would lose one's ends.
     building: Mutex<()>,
@@ -108,9 +108,14 @@ pub struct Alerter {
     late: AtomicU64,
     last_eval: AtomicI64,
     watchdogs: Mutex<HashMap<String, At>>,
+    /// Says of an object, by its labels, why its score is what it is.
+    explains: OnceLock<Explains>,
     /// Posted alerts by result.
-    taken: Mutex<std::collections::BTreeMap<&'static str, u64>>,
+    taken: Mutex<BTreeMap<&'static str, u64>>,
 }
+
+/// Lines that explain the score of the object with these labels; none: it has none.
+pub type Explains = Box<dyn Fn(&BTreeMap<String, String>) -> Option<String> + Send + Sync>;
 
 /// A panic while a lock was held left plain data behind; the alerts in it must still go out.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,6 +164,7 @@ impl Alerter {
             late: AtomicU64::new(0),
             last_eval: AtomicI64::new(0),
             watchdogs: Mutex::default(),
+            explains: OnceLock::new(),
             taken: Mutex::default(),
         }
     }
@@ -189,6 +195,11 @@ impl Alerter {
                 self.late.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Lets mails explain scores. Once; before the first message.
+    pub fn explains_by(&self, explains: Explains) {
+        let _ = self.explains.set(explains);
     }
 
     /// Tells how often instances are polled; windows are kept by it. Before the first `rebuild`.

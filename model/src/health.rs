@@ -36,7 +36,7 @@ word! {
         Grade = "grade",
         /// A gate began or ceased to hold.
         Gate = "gate",
-        /// An hour began.
+        /// An hour began: of services and above always, of the rest when it moved.
         Hour = "hour",
     }
 }

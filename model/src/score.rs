@@ -2,11 +2,15 @@
 //!
 //! Invariant: `bars` + gate and worst-child points + `score` = 100.00 exactly, when there is a score.
 
+mod waterfall;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::At;
 use crate::service::{Profile, word};
+
+pub use waterfall::waterfall;
 
 word! {
     /// Grade; the only bands of the product.

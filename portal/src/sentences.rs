@@ -196,6 +196,7 @@ const SENTENCES: &[(&str, &str)] = &[
     ("raise maxmemory from {} to {}", "将 maxmemory 从 {} 提高到 {}"),
     ("raise maxclients from {} to {}", "将 maxclients 从 {} 提高到 {}"),
     ("get rid of the slow commands", "消除慢命令"),
+    ("get rid of slow {} commands", "消除慢命令 {}"),
     ("clear the cause of {}", "消除 {} 的原因"),
     ("{} masters in one shard", "同一分片有 {} 个主节点"),
     ("{} and {} on one host", "{} 与 {} 位于同一主机"),

@@ -68,6 +68,7 @@ pub(crate) fn healthy() -> Inputs {
         slow_worst_ms: Known(0.0),
         slow_partial: false,
         slow_us: Vec::new(),
+        slow_top: None,
         command_p99_ms: Known(0.2),
         cpu_ratio: Known(0.1),
         fork_s: Known(0.0),

@@ -14,7 +14,7 @@ use model::service::{Instance, Service};
 use model::verdict::Verdict;
 
 use crate::past::Past;
-use crate::window::Window;
+use crate::window::{SlowTop, Window};
 
 /// A value with the honest reason when there is none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -227,6 +227,8 @@ pub struct Inputs {
     pub slow_partial: bool,
     /// The durations that were seen, µs: by them a limit above the server's own is judged.
     pub slow_us: Vec<u32>,
+    /// The command that blocks most; none while nothing is slow or no entry was read.
+    pub slow_top: Option<SlowTop>,
     /// 99th percentile of the busiest commands.
     pub command_p99_ms: Seen<f64>,
     /// CPU share of the main thread.

@@ -44,7 +44,7 @@ pub use shadow::{Scene, shadow};
 pub use signal::Signal;
 pub use verdict::{Evidence, verdict};
 pub use whatif::{BadOverride, Overrides, Settable, whatif};
-pub use window::{Rates, Window};
+pub use window::{Rates, SlowTop, Window};
 
 /// `[scorer]` of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,7 +54,7 @@ pub(crate) fn suggest(
     remedies.extend(any(&[Signal::A5]).then(|| replicas(inputs)).flatten());
     remedies.extend(any(&[Signal::M1, Signal::M5]).then(|| maxmemory(inputs)).flatten());
     remedies.extend(any(&[Signal::C1]).then(|| maxclients(inputs)).flatten());
-    remedies.extend(any(&[Signal::S1, Signal::S2, Signal::S3]).then(no_slow_commands));
+    remedies.extend(any(&[Signal::S1, Signal::S2, Signal::S3]).then(|| no_slow_commands(inputs)));
     remedies.extend(caps.iter().filter(|c| c.holds).map(cleared));
     let mut all: Vec<Suggestion> =
         remedies.into_iter().filter_map(|r| evaluate((inputs, policy, now), r, score)).collect();
@@ -130,12 +130,27 @@ fn step_up(limit: f64, used: f64, wanted: f64) -> Option<f64> {
     Some((limit * (10.0 + steps) / 10.0).round())
 }
 
-fn no_slow_commands() -> Remedy {
-    Remedy {
-        overrides: Overrides { slow_per_min: Some(0.0), ..Overrides::default() },
-        feasible: None,
-        text: "get rid of the slow commands".into(),
-    }
+/// Without the command that blocks most; without all of them where nobody can name it.
+fn no_slow_commands(inputs: &Inputs) -> Remedy {
+    let known = inputs.slow_per_min.and(inputs.slow_share).known();
+    let (overrides, text) = match inputs.slow_top.as_ref().zip(known) {
+        Some((top, (per_min, share))) => {
+            let rest = |all: f64, part: f64| Some((all * (1.0 - part) * 1e4).round() / 1e4);
+            let overrides = Overrides {
+                slow_per_min: rest(per_min, top.count),
+                slow_share: rest(share, top.time),
+                slow_worst_ms: Some(top.others_us / 1000.0),
+                ..Overrides::default()
+            };
+            let cmd = top.cmd.to_uppercase().replace('|', " ");
+            (overrides, format!("get rid of slow {cmd} commands"))
+        }
+        None => {
+            let overrides = Overrides { slow_per_min: Some(0.0), ..Overrides::default() };
+            (overrides, "get rid of the slow commands".into())
+        }
+    };
+    Remedy { overrides, feasible: None, text }
 }
 
 fn cleared(cap: &Cap) -> Remedy {

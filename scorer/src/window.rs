@@ -19,6 +19,7 @@ use counters::{Counters, DELTAS};
 use histogram::Histograms;
 use memory::{Changes, Evictions, Forks, Spikes};
 use slow::SlowEntries;
+pub use slow::SlowTop;
 
 /// Samples kept at most: one second's polls over ten minutes, the fastest "turbo".
 const SAMPLES_MAX: usize = 600;
@@ -307,6 +308,11 @@ impl Window {
     /// Whether any key was evicted in the 24 h before `now`, as far as we watched.
     pub(crate) fn evicted_24h(&self, now: At) -> bool {
         self.evictions.any(now)
+    }
+
+    /// The command that blocks most among the slow ones of the window.
+    pub(crate) fn slow_top(&self) -> Option<SlowTop> {
+        self.slow.top()
     }
 
     /// When it was read, and the 99th percentile of the busiest commands, µs.

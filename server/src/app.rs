@@ -97,6 +97,8 @@ pub struct App {
     pub(crate) drift: crate::drift::Drift,
     /// How whole zones look from here.
     pub(crate) zones: Zones,
+    /// What other processes of the same store see.
+    pub(crate) vantages: crate::vantage::Vantages,
     /// Rendered pages.
     pub(crate) pages: PageCache,
     /// Figures about this process.

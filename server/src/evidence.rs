@@ -1,5 +1,5 @@
 //! What others say about an instance that does not answer us: Sentinels, its replicas, its master,
-//! its cluster, its zone.
+//! its cluster, other processes of ours, its zone.
 //!
 //! Invariant: only what others were asked after the silence began counts, so an old "all is well"
 //! cannot vouch for the dead. Refuses to know verdicts: `scorer::verdict` weighs this.
@@ -89,7 +89,7 @@ pub(crate) fn evidence(
     let refused = reading.failure.as_ref().is_some_and(|f| f.reason == Reason::Refused);
     Evidence {
         port_refuses: refused,
-        others_agree: others_agree(app, inventory, instance, silent_since),
+        others_agree: others_agree(app, inventory, instance, silent_since, reading.at),
         zone_others_answering: own.map(|z| (z.answering, z.all.saturating_sub(1))),
         observer_isolated: own.is_some_and(|z| isolated(z, i64::from(reading.interval_ms))),
         other_zones_answer: (!others.is_empty()).then(|| others.iter().any(|answer| *answer)),
@@ -113,6 +113,7 @@ fn others_agree(
     inventory: &Inventory,
     instance: &Instance,
     silent_since: At,
+    now: At,
 ) -> Option<bool> {
     let service_id = instance.id.service();
     let master_name = inventory.services.get(&service_id).map_or("", |s| &s.sentinel_master);
@@ -122,7 +123,8 @@ fn others_agree(
         .filter_map(|other| app.board.row(&other.id))
         .filter(|row| row.reading.began >= silent_since)
         .filter_map(|row| vote(&row, instance.id.address(), master_name));
-    votes.fold(None, |agreed, gone| Some(agreed.unwrap_or(false) || gone))
+    let vantages = app.vantages.votes(&instance.id, silent_since, inventory.generation, now);
+    votes.chain(vantages).fold(None, |agreed, gone| Some(agreed.unwrap_or(false) || gone))
 }
 
 /// Whether the server behind `row` says that `address` is gone; none when it cannot know.

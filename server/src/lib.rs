@@ -40,6 +40,7 @@ mod shadow;
 mod slo;
 mod topology;
 mod usage;
+mod vantage;
 mod watch;
 mod watchers;
 

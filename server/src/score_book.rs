@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::At;
-use model::board::Rollup;
+use model::board::{Board, Rollup};
 use model::health::Mark;
 use model::inventory::Inventory;
 use model::right::Place;
@@ -33,10 +33,16 @@ const HOUR_MS: i64 = 3_600_000;
 
 type Key = (Level, String);
 
+/// A score that moved by less since it was stored last is not stored again, points: what is told of an
+/// hour is at most so far from what was shown in it.
+const MOVED: f64 = 1.0;
+
 /// One object's last hour: moments that differ, each in force from its own time on.
 #[derive(Debug, Default)]
 struct Track {
     moments: VecDeque<Explained>,
+    /// The score of the row this process stored last; none: it stored none.
+    stored: Option<Option<f64>>,
 }
 
 #[derive(Default)]
@@ -106,7 +112,27 @@ impl ScoreBook {
             if kept.pending.front().is_some_and(|(_, first)| Arc::ptr_eq(first, row)) {
                 kept.pending.pop_front();
             }
+            kept.told(row);
         }
+    }
+
+    /// What the hour that begins stores: services and what is above them always, for their rows prove
+    /// that somebody watched; of shards and instances those that moved since their row before.
+    fn hourly(&self, board: &Board) -> Vec<Arc<Explained>> {
+        let rollup = board.rollup();
+        let scores = board.rows().into_iter().filter_map(|row| row.score.clone());
+        let below = rollup.levels.of(Level::Shard).iter().cloned().chain(scores);
+        let kept = self.kept();
+        let below = below.filter(|e| kept.moved(e));
+        let levels = [Level::Service, Level::System, Level::Tenant, Level::Fleet];
+        let above = levels.iter().flat_map(|level| rollup.levels.of(*level)).cloned();
+        above.chain(below).collect()
+    }
+
+    /// Notes what an hour stored.
+    fn told(&self, rows: &[Arc<Explained>]) {
+        let mut kept = self.kept();
+        rows.iter().for_each(|row| kept.told(row));
     }
 
     /// Whether an hour began since this was asked last.
@@ -134,6 +160,21 @@ impl ScoreBook {
 }
 
 impl Kept {
+    fn told(&mut self, row: &Explained) {
+        if let Some(track) = self.tracks.get_mut(&(row.level, row.id.clone())) {
+            track.stored = Some(row.score);
+        }
+    }
+
+    fn moved(&self, now: &Explained) -> bool {
+        let track = self.tracks.get(&(now.level, now.id.clone()));
+        match (track.and_then(|t| t.stored), now.score) {
+            (Some(Some(before)), Some(score)) => (before - score).abs() >= MOVED,
+            (Some(None), None) => false,
+            _ => true,
+        }
+    }
+
     fn saw(&mut self, explained: &Arc<Explained>) {
         let key = (explained.level, explained.id.clone());
         let track = self.tracks.entry(key).or_default();
@@ -212,7 +253,7 @@ pub(crate) fn place(inventory: &Inventory, level: Level, id: &str) -> Option<Pla
     }
 }
 
-/// Stores what is due, and every hour one row per service.
+/// Stores what is due, and every hour a row of what is to be found by its hour.
 pub(crate) async fn round(app: &App, now: At) -> anyhow::Result<()> {
     let inventory = app.inventory();
     let shown = |at: At, why: Mark, explained: &Arc<Explained>| {
@@ -227,11 +268,11 @@ pub(crate) async fn round(app: &App, now: At) -> anyhow::Result<()> {
     app.store.explained_save(&rows).await?;
     app.scores.stored(&due);
     if app.scores.new_hour(now) {
-        let rollup = app.board.rollup();
-        app.scores.prune(&inventory, &rollup, now);
-        let services = rollup.levels.of(Level::Service).iter();
-        let rows: Vec<Shown> = services.filter_map(|e| shown(now, Mark::Hour, e)).collect();
+        app.scores.prune(&inventory, &app.board.rollup(), now);
+        let hourly = app.scores.hourly(&app.board);
+        let rows: Vec<Shown> = hourly.iter().filter_map(|e| shown(now, Mark::Hour, e)).collect();
         app.store.explained_save(&rows).await?;
+        app.scores.told(&hourly);
     }
     Ok(())
 }
@@ -319,6 +360,31 @@ mod tests {
         assert_eq!(seen(&book), ["a", "c", "b"]);
         book.saw_rollup(&of(&[&b, &c]), &of(&[&b, &c]));
         assert_eq!(seen(&book).len(), 3);
+    }
+
+    #[test]
+    fn an_hour_stores_services_always_and_what_is_below_them_when_it_moved() {
+        let (book, board) = (ScoreBook::default(), Board::default());
+        let at = |level, value: f64| {
+            let one = score(T0, value, false);
+            let id = if level == Level::Shard { "pay.cart/0" } else { "pay.cart" };
+            Arc::new(Explained { id: id.into(), level, ..(*one).clone() })
+        };
+        let hour = |value: f64| {
+            let all = [at(Level::Service, value), at(Level::Shard, value)];
+            book.saw_rollup(
+                &Rollup::default(),
+                &Rollup { at: T0, levels: all.into_iter().collect() },
+            );
+            let all = [at(Level::Service, value), at(Level::Shard, value)];
+            board.publish_rollup(Rollup { at: T0, levels: all.into_iter().collect() });
+            let rows = book.hourly(&board);
+            book.told(&rows);
+            rows.iter().map(|e| e.level).collect::<Vec<_>>()
+        };
+        assert_eq!(hour(95.0), [Level::Service, Level::Shard]);
+        assert_eq!(hour(94.5), [Level::Service]);
+        assert_eq!(hour(93.9), [Level::Service, Level::Shard]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::logs::{self, LogLevel};
 use crate::loops::Loops;
 use crate::prometheus::Prometheus;
 use crate::reach::Targets;
+use crate::scoring;
 
 /// Present step of an operation, at the end: its own time-out is shorter, this is the backstop.
 const ENGINE_DRAIN: Duration = Duration::from_secs(60);
@@ -128,6 +129,7 @@ async fn assemble(config: Config, store: Arc<Store>) -> anyhow::Result<Arc<App>>
     let prometheus = config.history.as_ref().map(|h| Prometheus::new(http.clone(), &h.url));
     let alerter = Arc::new(Alerter::new(config.alerter.clone(), store.clone(), http, public_url));
     alerter.polled_every(i64::from(config.exporter.interval_s) * 1000);
+    alerter.explains_by(scoring::explains(board.clone()));
     let world = world(&config, &board, &inventory, &targets)?;
     let worker = uuid::Uuid::now_v7().to_string();
     let engine = Arc::new(Engine::new(config.ops.clone(), store.clone(), world, worker));
@@ -163,6 +165,7 @@ async fn assemble(config: Config, store: Arc<Store>) -> anyhow::Result<Arc<App>>
         policies: Default::default(),
         drift: Default::default(),
         zones: Default::default(),
+        vantages: Default::default(),
         reloading: tokio::sync::Mutex::default(),
         pages: Default::default(),
         metrics: Default::default(),

@@ -13,6 +13,7 @@ pub mod nodes;
 pub mod pg;
 pub mod process;
 pub mod prometheus;
+pub mod relay;
 pub mod rogue;
 pub mod stage;
 pub mod wait;

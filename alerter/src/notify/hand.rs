@@ -25,6 +25,8 @@ pub(super) struct Hand<'a> {
     pub http: &'a reqwest::Client,
     pub mail: Option<&'a MailConfig>,
     pub public_url: &'a str,
+    /// Explains scores, in mails.
+    pub explains: Option<&'a crate::Explains>,
 }
 
 impl Hand<'_> {
@@ -71,7 +73,8 @@ impl Hand<'_> {
         let Some(config) = self.mail else {
             return Answer::Misconfigured("no [alerter.mail]".into());
         };
-        let message = match letter(config, to, key, notice) {
+        let why = self.explains.map_or(String::new(), |explains| message::why(notice, explains));
+        let message = match letter(config, to, (key, notice), &why) {
             Ok(message) => message,
             Err(why) => return Answer::Refused(why),
         };
@@ -93,15 +96,15 @@ impl Hand<'_> {
 fn letter(
     config: &MailConfig,
     to: &ReceiverConfig,
-    key: &Key,
-    notice: &Notice,
+    (key, notice): (&Key, &Notice),
+    why: &str,
 ) -> Result<Message, String> {
     let from = mailbox(&config.from).ok_or("alerter.mail.from is no address")?;
     let mut builder = Message::builder().from(from).subject(message::title(key, notice));
     for address in to.to.iter().filter_map(|a| mailbox(a)) {
         builder = builder.to(address);
     }
-    let text = message::text(notice);
+    let text = message::text(notice) + why;
     builder.header(ContentType::TEXT_PLAIN).body(text).map_err(|e| e.to_string())
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a webhook gets what Alertmanager would send, version 4, so nothing changes when one
 //! comes; texts of strangers are cut to what a receiver takes and never leave their place in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -115,6 +115,21 @@ fn link(notice: &Notice, public_url: &str) -> String {
         Some(brief) if !brief.url.is_empty() => brief.url.clone(),
         _ => format!("{public_url}/alerts"),
     }
+}
+
+/// Scores that a mail explains: the whole waterfall of each is a dozen lines.
+const WHYS_MAX: usize = 3;
+
+/// Why the scores of what fires are what they are, each object once.
+pub fn why(notice: &Notice, explains: &crate::Explains) -> String {
+    let mut seen = BTreeSet::new();
+    let mut out = String::new();
+    for text in notice.firing.iter().filter_map(|b| explains(&b.labels)) {
+        if seen.len() < WHYS_MAX && seen.insert(text.clone()) {
+            out.push_str(&format!("\nWhy the score is what it is:\n{text}"));
+        }
+    }
+    out
 }
 
 /// The lines of a mail.

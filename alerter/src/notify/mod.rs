@@ -177,6 +177,7 @@ impl Alerter {
         let hand = Hand {
             http: &self.http,
             mail: self.config.mail.as_ref(),
+            explains: self.explains.get(),
             public_url: &self.public_url,
         };
         let name = &desk.config.name;

@@ -11,6 +11,7 @@ use crate::fixture::{T0, healthy, id, sum};
 use crate::inputs::{Alarms, Growth, Inputs, SLOTS};
 use crate::measure::{Measure, judge};
 use crate::whatif::{Overrides, whatif};
+use crate::window::SlowTop;
 
 fn store() -> Policy {
     Policy::for_profile(Profile::Store)
@@ -86,6 +87,28 @@ fn a_suggestion_is_what_whatif_answers() {
         assert_eq!(changed.score, Some(suggestion.score));
         assert_eq!(sum(&changed), 10_000);
     }
+}
+
+#[test]
+fn of_slow_commands_the_one_that_blocks_most_is_named_and_the_others_stay() {
+    let slow = Inputs {
+        slow_per_min: Seen::Known(6.0),
+        slow_share: Seen::Known(0.05),
+        slow_worst_ms: Seen::Known(900.0),
+        slow_us: vec![900_000, 20_000, 30_000],
+        ..healthy()
+    };
+    let top = |count| SlowTop { cmd: "config|get".into(), count, time: 0.9, others_us: 30e3 };
+    let advice = |inputs: &Inputs| {
+        let all = once(inputs, &store()).suggestions;
+        all.iter().map(|s| (s.text.clone(), s.overrides.clone())).collect::<Vec<_>>()
+    };
+    let named = advice(&Inputs { slow_top: Some(top(0.5)), ..slow.clone() });
+    assert_eq!(named[0].0, "get rid of slow CONFIG GET commands");
+    let wanted =
+        serde_json::json!({"slow_per_min": 3.0, "slow_share": 0.005, "slow_worst_ms": 30.0});
+    assert_eq!(named[0].1, wanted);
+    assert_eq!(advice(&slow)[0].0, "get rid of the slow commands");
 }
 
 /// Only these signals, everything else at no loss.

@@ -112,6 +112,7 @@ impl<'a> Source<'a> {
             slow_worst_ms: self.slow(|_| Some(self.totals.slow_worst_us / 1000.0)),
             slow_partial: self.totals.slow_partial(),
             slow_us: self.totals.slow_us.clone(),
+            slow_top: self.window.slow_top(),
             command_p99_ms: self.command_p99(),
             cpu_ratio: self.per_second(Field::UsedCpuSys, Delta::Cpu),
             fork_s: self.readable(|_| self.window.fork_s(self.now).unwrap_or(0.0)),

@@ -274,11 +274,12 @@ fn the_servers_slow_log_limit_is_read_from_its_settings() {
 
 #[test]
 fn slow_commands_of_which_the_poll_saw_one_are_all_known_a_minute_later() {
-    use model::detail::{SlowEntry, SlowTally};
+    use model::detail::{SlowEntry, SlowShape, SlowTally};
     use model::reading::Slowlog;
     let mut scene = scene();
     let entry = |id: f64, us: f64| {
-        let (args, client, name) = (Box::default(), Box::default(), Box::default());
+        let args = if us < 50e3 { "GET k" } else { "CONFIG GET *" };
+        let (args, client, name) = (args.into(), Box::default(), Box::default());
         std::sync::Arc::new(SlowEntry { id, at_s: 0.0, us, args, client, name })
     };
     let mut push = |second: i64, last_id: f64, tally_at: i64, recent: Vec<_>| {
@@ -286,7 +287,9 @@ fn slow_commands_of_which_the_poll_saw_one_are_all_known_a_minute_later() {
         let mut reading = reading(at);
         reading.facts.slowlog =
             Slowlog { len: Some(9.0), last_id: Some(last_id), last_us: Some(20e3) };
-        let tally = SlowTally { at: T0 + tally_at * 1000, recent, ..SlowTally::default() };
+        let shape = |cmd: &str| SlowShape { cmd: cmd.into(), count: 0.0, us: 0.0, us_max: 0.0 };
+        let shapes = vec![shape("get"), shape("config|get")];
+        let tally = SlowTally { at: T0 + tally_at * 1000, recent, shapes, ..SlowTally::default() };
         reading.facts.detail.slow = Some(std::sync::Arc::new(tally));
         scene.window.push(&reading);
         scene.inputs(&reading, None, at)
@@ -297,11 +300,15 @@ fn slow_commands_of_which_the_poll_saw_one_are_all_known_a_minute_later() {
     let all = [(10.0, 20e3), (9.0, 900e3), (8.0, 30e3), (7.0, 9e6)].map(|(id, us)| entry(id, us));
     let late = push(60, 10.0, 60, all.to_vec());
     assert_eq!((late.slow_worst_ms, late.slow_partial), (Seen::Known(900.0), false));
+    let top = late.slow_top.clone().unwrap();
+    assert_eq!((&*top.cmd, top.others_us), ("config|get", 30e3));
+    assert!((top.count - 1.0 / 3.0).abs() < 1e-9 && (top.time - 900.0 / 950.0).abs() < 1e-9);
     let share = late.slow_share.known().unwrap();
     assert!((share - 0.95 / 60.0).abs() < 1e-3, "{share}");
     // Nothing new is read while nothing is slow: what was read leaves the window all the same.
     let gone = push(361, 10.0, 60, all.to_vec());
     assert_eq!((gone.slow_worst_ms, gone.slow_share), (Seen::Known(0.0), Seen::Known(0.0)));
+    assert_eq!(gone.slow_top, None);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use store::{KEY_MAX, OperationFilter, Replay};
 
 use super::ask::{Answer, Ask, Fail, invalid};
 use super::sight::Sight;
-use super::{Api, batch, brief, list, problem};
+use super::{Api, batch, brief, list, problem, zone};
 use crate::app::App;
 
 /// Plans remembered between look and start: more than the people who look at one at a time.
@@ -92,7 +92,11 @@ async fn plan_value(api: &Api, ask: &Ask, wish: Wish) -> Result<Value, Fail> {
         Sight::new(&api.app, ask).service(service.as_str())?;
     }
     let made = api.app.engine.plan(&ask.caller, kind, &service, &params, ask.now).await;
-    let (plan, hash) = made.map_err(refused)?;
+    let (mut plan, hash) = made.map_err(refused)?;
+    // What its checks saw is no part of a plan's hash.
+    if let Some(zone) = model::batch::zone_of(&service) {
+        plan.checks.push(zone::foretold(&api.app, ask, &zone).await);
+    }
     api.plans.keep(&hash, wish, plan.expires_at, ask.now);
     Ok(json!({ "plan": plan, "hash": hash, "error": null }))
 }

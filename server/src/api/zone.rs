@@ -5,14 +5,18 @@
 
 use std::sync::Arc;
 
+use model::inventory::Inventory;
+use model::plan::Checked;
 use model::row::Row;
-use model::{InstanceId, ZoneId};
+use model::zone_loss::{Outcome, ZoneLoss};
+use model::{At, InstanceId, ZoneId};
 use portal::Page;
 use scorer::Load;
 
 use super::Api;
 use super::ask::{Answer, Ask, Fail};
 use super::sight::{Sight, missing};
+use crate::app::App;
 
 /// `GET /zones/{zone}/loss`.
 pub async fn loss(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
@@ -23,7 +27,30 @@ pub async fn loss(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
     let zone = asked.parse::<ZoneId>().ok().filter(|z| inventory.zones.contains_key(z) || here(z));
     let zone =
         zone.ok_or_else(|| missing("zone", asked, inventory.zones.keys().map(|z| z.as_str())))?;
-    let (app, now) = (api.app.clone(), ask.now);
+    Ok(Answer::ok(lost(&api.app, inventory, zone, ask.now).await).page(Page::ZoneLoss))
+}
+
+/// Services a check names one by one.
+const NAMED_MAX: usize = 5;
+
+/// What the zone's loss would mean right now, for the plan of an operation on it.
+pub(super) async fn foretold(app: &Arc<App>, ask: &Ask, zone: &ZoneId) -> Checked {
+    let inventory = Sight::new(app, ask).inventory.clone();
+    let loss = lost(app, inventory, zone.clone(), ask.now).await;
+    let down = loss.services.iter().filter(|s| s.outcome == Outcome::Down);
+    let names: Vec<&str> = down.take(NAMED_MAX).map(|s| s.service.as_str()).collect();
+    let more = if loss.down as usize > names.len() { ", …" } else { "" };
+    let who =
+        if names.is_empty() { String::new() } else { format!(" ({}{more})", names.join(", ")) };
+    let seen = format!(
+        "if {zone} were lost now: {} down{who}, {} degraded, {} as they are",
+        loss.down, loss.degraded, loss.ok
+    );
+    Checked { check: "zone-loss".into(), passed: true, seen }
+}
+
+async fn lost(app: &Arc<App>, inventory: Arc<Inventory>, zone: ZoneId, now: At) -> ZoneLoss {
+    let app = app.clone();
     let work = tokio::task::spawn_blocking(move || {
         let rows: Vec<Arc<Row>> = app.board.rows();
         let mine = rows.into_iter().filter(|r| inventory.instances.contains_key(&r.instance.id));
@@ -32,9 +59,8 @@ pub async fn loss(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
         let policies = app.policies.load();
         scorer::lose_zone(&inventory, &policies, &rows, &zone, &load, now)
     });
-    let loss = match work.await {
+    match work.await {
         Ok(loss) => loss,
         Err(e) => std::panic::resume_unwind(e.into_panic()),
-    };
-    Ok(Answer::ok(loss).page(Page::ZoneLoss))
+    }
 }

@@ -16,7 +16,7 @@ use ops::placement::Layout;
 use super::{Group, Pace, alerting, run};
 use crate::app::App;
 use crate::facts::FleetFacts;
-use crate::{history, rollup, score_book, slo, topology, usage, watchers};
+use crate::{history, rollup, score_book, slo, topology, usage, vantage, watchers};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What belongs to the fleet as a whole has this clock.
@@ -108,6 +108,14 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     group.spawn("scores", move |stop| async move {
         run(&a, "scores", every(SECOND), stop, |now| score_book::round(&a, now)).await;
     });
+    // On SQLite there is nobody else.
+    if app.store.is_shared() {
+        let a = app.clone();
+        group.spawn("vantage", move |stop| async move {
+            let pace = every(vantage::every(&a));
+            run(&a, "vantage", pace, stop, |now| vantage::round(&a, now)).await;
+        });
+    }
     alerting::spawn(app, group);
     let a = app.clone();
     group.spawn("facts", move |stop| async move {

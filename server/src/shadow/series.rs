@@ -40,6 +40,9 @@ const PING: &str = "redis_exporter_last_scrape_ping_time_seconds";
 const SLOW_LEN: &str = "redis_slowlog_length";
 const SLOW_ID: &str = "redis_slowlog_last_id";
 const SLOW_S: &str = "redis_last_slow_execution_duration_seconds";
+const ERRORS: &str = "redis_errors_total";
+/// Of the errors those that gates look at; the empty one lets series without that label through.
+const ERRORS_READ: &str = "|OOM|MISCONF|NOREPLICAS|READONLY";
 
 /// One instance at one moment.
 #[derive(Debug, Clone)]
@@ -88,7 +91,7 @@ pub(super) async fn recorded(
 }
 
 fn query(nodes: &BTreeSet<InstanceId>) -> String {
-    let own = [INFO, STATE, UP, PING, SLOW_LEN, SLOW_ID, SLOW_S];
+    let own = [INFO, STATE, UP, PING, SLOW_LEN, SLOW_ID, SLOW_S, ERRORS];
     let names: Vec<&str> = Field::all().iter().map(|f| f.info().metric).chain(own).collect();
     // Ids hold dots and brackets of addresses; in a string of PromQL a backslash is written twice.
     let escaped = |id: &InstanceId| -> String {
@@ -99,7 +102,8 @@ fn query(nodes: &BTreeSet<InstanceId>) -> String {
             .collect()
     };
     let ids: Vec<String> = nodes.iter().map(escaped).collect();
-    format!("{{__name__=~\"{}\",instance=~\"{}\"}}", names.join("|"), ids.join("|"))
+    let (names, ids) = (names.join("|"), ids.join("|"));
+    format!("{{__name__=~\"{names}\",err=~\"{ERRORS_READ}\",instance=~\"{ids}\"}}")
 }
 
 /// Readings out of a matrix.
@@ -151,6 +155,7 @@ fn take(point: &mut Point, metric: &Value, value: f64) {
         SLOW_LEN => facts.slowlog.len = Some(value),
         SLOW_ID => facts.slowlog.last_id = Some(value),
         SLOW_S => facts.slowlog.last_us = Some(value * 1e6),
+        ERRORS => facts.errors.push((label("err"), value)),
         INFO => {
             facts.role = match label("role").as_str() {
                 "master" => Some(Role::Master),
@@ -305,6 +310,7 @@ mod tests {
             sample(STATE, json!({"state": "up"}), json!([[100, "1"], [400, "0"]])),
             sample(INFO, json!({"role": "master", "run_id": "r"}), json!([[100, "1"]])),
             sample("redis_memory_used_bytes", none.clone(), json!([[100, "8800"], [400, "NaN"]])),
+            sample(ERRORS, json!({"err": "OOM"}), json!([[100, "7"]])),
             sample(PING, none, json!([[100, "0.0003"]])),
         ];
         let all = read(&series, 300_000);
@@ -314,6 +320,7 @@ mod tests {
         assert_eq!(first.reading.get(Field::UsedMemory), Some(8800.0));
         assert_eq!(first.reading.facts.role, Some(Role::Master));
         assert_eq!(first.reading.ping_us, Some(300));
+        assert_eq!(first.reading.facts.errors, [("OOM".to_string(), 7.0)]);
         assert!(!second.reading.up && second.verdict.is_down());
         assert_eq!(second.reading.get(Field::UsedMemory), None);
     }

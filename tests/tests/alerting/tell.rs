@@ -225,10 +225,13 @@ async fn a_mail_says_what_fires_where_and_since_when() {
         ..Config::default()
     };
     let alerter = start_with(&b.store, config, &inventory(1), now).await;
+    alerter.explains_by(Box::new(|labels| Some(format!("-100.00 {}", labels["instance"]))));
     alerter.evaluate(&sample(0, now, false), now);
     assert_eq!(alerter.notify(0, now + 30_000).await.expect("round"), 1);
     let mail = mail.await.expect("a mail");
-    for word in ["Subject: [FIRING:1] RedisDown pay/cart", "oncall@example.com", "[critical]"] {
+    let why = format!("-100.00 {}", instance_id(0));
+    for word in ["Subject: [FIRING:1] RedisDown pay/cart", "oncall@example.com", "[critical]", &why]
+    {
         assert!(mail.contains(word), "{word}: {mail}");
     }
 }

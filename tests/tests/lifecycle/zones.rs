@@ -43,6 +43,8 @@ async fn a_zone_is_emptied_and_filled_again_over_a_crash_at_every_point() {
     let params = json!({"discovery": "none_needed", "soak_s": 0});
     let planned = plan_of(&stage, "az-1", "evacuate", &params).await;
     assert_eq!(planned["plan"]["confirm"], "az-1");
+    let checks = planned["plan"]["checks"].to_string();
+    assert!(checks.contains("if az-1 were lost now: "), "what it would cost is told: {checks}");
     let commands = planned["plan"]["steps"][1]["commands"].to_string();
     assert!(commands.contains("REPLICAOF NO ONE"), "a dry run shows every command: {commands}");
     let mut points_of = points(&planned);

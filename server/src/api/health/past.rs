@@ -15,9 +15,8 @@ use crate::api::Api;
 use crate::api::ask::{Ask, Fail, invalid};
 use crate::app::App;
 
-/// A row older than this tells of grade and gates, whose every change is stored, but no more of
-/// points.
-const ROW_MS: i64 = 3_600_000;
+/// A row that tells of its hour is at most this old: an hour, and the minute a busy store may be late.
+const ROW_MS: i64 = 3_660_000;
 /// Polls until a score is surely replaced by the next one.
 const INTERVALS: i64 = 2;
 
@@ -87,6 +86,22 @@ fn no_history(id: &str, at: At, why: &str) -> Fail {
     .into()
 }
 
+/// Whether the row before a moment is still told by it: every change of a grade or gate is stored, and
+/// every hour what moved by a point, as long as somebody watched. A row of the service proves that.
+async fn was_watched(app: &App, ask: &Ask, (level, id): (Level, &str), told: At, at: At) -> bool {
+    if at.since_ms(told) <= ROW_MS {
+        return true;
+    }
+    if !matches!(level, Level::Instance | Level::Shard) {
+        return false;
+    }
+    let service = id.split(['@', '/']).next().unwrap_or_default();
+    match app.store.explained_at(&ask.caller, (Level::Service, service), at).await {
+        Ok(row) => row.is_some_and(|(told, _)| at.since_ms(told) <= ROW_MS),
+        Err(_) => false,
+    }
+}
+
 async fn find(app: &App, ask: &Ask, subject: &Subject, at: At) -> Result<Found, Fail> {
     let of = (subject.level, subject.id.as_str());
     let stored = app.store.explained_at(&ask.caller, of, at).await;
@@ -122,10 +137,12 @@ async fn find(app: &App, ask: &Ask, subject: &Subject, at: At) -> Result<Found, 
             Err(why) => format!("Prometheus did not answer ({why})"),
         },
     };
+    let watched = match &row {
+        Some((told, _)) => was_watched(app, ask, of, *told, at).await,
+        None => false,
+    };
     match row {
-        Some((_, health)) if age.is_some_and(|age| age <= ROW_MS) => {
-            Ok(Found { health, source: Source::Stored, exact: false })
-        }
+        Some((_, health)) if watched => Ok(Found { health, source: Source::Stored, exact: false }),
         _ => {
             let since = app.scores.since(of.0, of.1);
             let memory = since.map_or("nothing of it is in memory".into(), |since| {

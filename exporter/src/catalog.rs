@@ -260,7 +260,7 @@ families! {
     PolicyThreshold, "cachewarden_policy_threshold", Gauge, Metrics, true, &["policy", "level"], "alerter", "Threshold in force: for an instance that deviates, else (no instance) for all.";
     Operations, "cachewarden_operations", Gauge, Metrics, true, &["kind", "state"], "ops", "Operations by kind and state.";
     OperationRefusals, "cachewarden_operation_refusals_total", Counter, Metrics, true, &["check"], "ops", "Operations refused, by check.";
-    ConfigDrift, "cachewarden_config_drift", Gauge, Metrics, true, &["parameter"], "ops", "Nodes of a service that run, or would start, with another value than wished; by the daily look.";
+    ConfigDrift, "cachewarden_config_drift", Gauge, Metrics, true, &["parameter"], "ops", "1 for a parameter the instance runs, or would start, with another value than wished or than its fellows; 0 while it is as wished; by the daily look.";
     ZoneRisk, "cachewarden_zone_risk", Gauge, Metrics, true, &["risk"], "ops", "Findings of the zone-risk check by class: A data or quorum, B layout or failover, C weaker than promised.";
     Decisions, "cachewarden_remediation_decisions_total", Counter, Metrics, true, &["runbook", "decision", "guard"], "ops", "Decisions about incidents.";
 }

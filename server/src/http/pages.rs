@@ -127,8 +127,9 @@ pub(super) async fn own(
 ) -> Response {
     match access::reader(&app, &headers, peer).await {
         Ok(reader) if reader.sees_all() => {
-            let page = app.metrics.render(&app, app.now());
-            answer(page, Format::Text, Encoding::of(&headers))
+            let format = Format::from_accept(accept(&headers));
+            let page = app.metrics.render(&app, app.now(), format);
+            answer(page, format, Encoding::of(&headers))
         }
         Ok(_) => refuse(Problem::new(
             Code::RightMissing,

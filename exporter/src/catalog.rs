@@ -5,12 +5,16 @@
 //! facts come from `model::field`; labelled families stand in the table below. Names, types and
 //! labels of `redis_*` are redis_exporter's, slips included.
 
+pub(crate) mod tier;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use model::field::{self, Field};
 
 use crate::modules;
+
+pub use tier::Tier;
 
 /// Prometheus type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,11 @@ impl Metric {
             .into_iter()
             .find(|unit| stem.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
             .unwrap_or("")
+    }
+
+    /// How often its source is read.
+    pub fn tier(&self) -> Tier {
+        tier::of(&self.source, self.page)
     }
 }
 
@@ -399,14 +408,15 @@ pub fn reference() -> String {
          tenant, system, service, shard, instance, zone, site, env and tier to every series of \
          `/scrape`; series of `/metrics` carry tenant, system, service and, where they are about \
          one, instance and zone.\n\n\
-         Profile `on request`: shown when `[exporter] families` names the word in brackets. What is \
-         not INFO, PING, ROLE, SLOWLOG GET 1 or LATENCY LATEST is read every minute or every five; \
-         `cachewarden_detail_age_seconds` tells how old it is.\n",
+         Profile `on request`: shown when `[exporter] families` names the word in brackets. The column \
+         `read` says how often the source is read: with every poll (15 s unless configured otherwise), \
+         every minute, every five, as a custom item's definition says, or – where nothing is asked. \
+         `cachewarden_detail_age_seconds` tells how old the slower ones are.\n",
     );
     for (page, title) in [(Page::Scrape, "/scrape?target="), (Page::Metrics, "/metrics")] {
         out.push_str(&format!(
-            "\n## `{title}`\n\n| name | type | unit | labels | source | profile | help |\n\
-             |---|---|---|---|---|---|---|\n"
+            "\n## `{title}`\n\n| name | type | unit | labels | source | read | profile | help |\n\
+             |---|---|---|---|---|---|---|---|\n"
         ));
         let mut of_page: Vec<_> = metrics().iter().filter(|m| m.page == page).collect();
         of_page.sort_by_key(|m| m.name);
@@ -418,11 +428,12 @@ pub fn reference() -> String {
                 (None, false) => "full".into(),
             };
             out.push_str(&format!(
-                "| {name} | {} | {} | {} | {} | {profile} | {} |\n",
+                "| {name} | {} | {} | {} | {} | {} | {profile} | {} |\n",
                 m.kind.as_str(),
                 m.unit(),
                 m.labels.join(", "),
                 m.source.replace('|', "\\|"),
+                m.tier().as_str(),
                 m.help.replace('|', "\\|"),
             ));
         }

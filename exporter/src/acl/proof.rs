@@ -96,7 +96,8 @@ pub async fn prove(
 /// An error that is about the asking, not about the command that was tried.
 fn refused(answer: &Value) -> Result<(), Unproved> {
     let Some(said) = reply::error(answer) else { return Ok(()) };
-    if said.contains(" not found") {
+    // A command it does not know is "not found" too.
+    if said.starts_with("ERR User ") {
         return Err(Unproved::NoUser);
     }
     match said.starts_with("NOPERM") || said.starts_with("NOAUTH") {
@@ -201,6 +202,8 @@ mod tests {
         };
         assert_eq!(said("ERR User 'x' not found"), Err(Unproved::NoUser));
         assert!(matches!(said("NOPERM this user has no permissions"), Err(Unproved::Link(_))));
-        assert_eq!(said("ERR wrong number of arguments"), Ok(()));
+        for about_the_command in ["ERR wrong number of arguments", "ERR Command 'get' not found"] {
+            assert_eq!(said(about_the_command), Ok(()));
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use crate::acl_args::Acl;
 pub use crate::explain_args::{Explain, Score, Whatif};
 pub use crate::item_args::Item;
 pub use crate::policy_args::{Layer, Policy};
@@ -387,19 +388,6 @@ pub struct AdoptTls {
     /// The Sentinels speak plain TCP.
     #[arg(long)]
     pub plain_sentinels: bool,
-}
-
-/// `acl`.
-#[derive(Debug, Args)]
-pub struct Acl {
-    /// Service id.
-    pub service: String,
-    /// Name of the monitor user.
-    #[arg(long, default_value = "cw-monitor")]
-    pub user: String,
-    /// File with its password: hashed here, only the hash is sent and printed.
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
 }
 
 /// `secret`.

@@ -3,6 +3,7 @@
 //! Invariant: every way to end has its exit code. Refuses to know what the API's values mean beyond
 //! how they are printed.
 
+mod acl_args;
 mod adopt;
 mod apply;
 mod args;

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::fail::Fail;
 use crate::read::{one, segment};
 use crate::sign_in;
-use crate::table::text;
+use crate::table::{Column, print as table, text};
 
 /// `secret`.
 pub async fn secret(client: &Client, command: SecretCommand) -> Result<(), Fail> {
@@ -34,8 +34,20 @@ pub async fn secret(client: &Client, command: SecretCommand) -> Result<(), Fail>
     Ok(())
 }
 
+const PROOFS: &[Column] = &[
+    ("INSTANCE", "instance"),
+    ("STATE", "state"),
+    ("TRIED", "tried"),
+    ("LACKING", "lacking"),
+    ("SURPLUS", "surplus"),
+    ("DETAIL", "detail"),
+];
+
 /// `acl`.
 pub async fn acl(client: &Client, wish: &Acl, output: Output) -> Result<(), Fail> {
+    if wish.prove {
+        return prove(client, wish, output).await;
+    }
     let mut query = vec![("user", wish.user.clone())];
     if let Some(file) = &wish.password_file {
         query.push(("password_sha256", server::acl_hash(&sign_in::password(Some(file))?)));
@@ -47,6 +59,29 @@ pub async fn acl(client: &Client, wish: &Acl, output: Output) -> Result<(), Fail
         other => one(&answer, other),
     }
     Ok(())
+}
+
+/// Shows what every process says; not proved is a refusal, for scripts.
+async fn prove(client: &Client, wish: &Acl, output: Output) -> Result<(), Fail> {
+    let mut body = json!({ "user": wish.user });
+    if let Some(file) = &wish.admin_password_file {
+        let password = sign_in::password(Some(file))?;
+        let auth = json!({ "user": wish.admin_user, "password": password });
+        (body["auth"], body["sentinel_auth"]) = (auth.clone(), auth);
+    } else if !wish.admin_user.is_empty() {
+        return Err(Fail::Usage(format!("user {} needs a password file", wish.admin_user)));
+    }
+    let path = format!("/services/{}/acl/proof", segment(&wish.service));
+    let answer = client.send(client.request(Method::POST, &path).json(&body)).await?.value;
+    let items = answer["items"].as_array().cloned().unwrap_or_default();
+    match output {
+        Output::Table => table(PROOFS, &items),
+        other => one(&answer, other),
+    }
+    match items.iter().all(|item| item["state"] == "proved") {
+        true => Ok(()),
+        false => Err(Fail::Refused("not proved everywhere".into())),
+    }
 }
 
 /// Rules for people: ready to be pasted.

@@ -4,6 +4,8 @@
 //! cannot fall behind them and holds nothing else: no keys, no categories, no command without its
 //! subcommand where the server can tell them apart. Refuses to know passwords: it takes a hash.
 
+mod proof;
+
 use std::collections::BTreeSet;
 
 use model::adopt::AclText;
@@ -13,6 +15,8 @@ use model::service::InstanceKind;
 use crate::ability::Ability;
 use crate::tier::Wishes;
 use crate::{Config, ask, tier};
+
+pub use proof::{Proof, Unproved, prove};
 
 /// Commands that are a family; the server grants their members one by one.
 const FAMILIES: [&str; 9] = [
@@ -69,10 +73,7 @@ pub fn acl(monitor: Monitor<'_>, text: &Text, config: &Config) -> Result<AclText
         rules.extend(heard.iter().map(|channel| format!("&{channel}")));
     }
     rules.push("-@all".into());
-    let mut words = words(monitor, able, config);
-    if sentinel && !monitor.channels.is_empty() {
-        words.insert("subscribe".into());
-    }
+    let words = granted(monitor, able, config);
     let notes = notes(&words);
     rules.extend(words.iter().map(|word| format!("+{word}")));
     let (user, rules) = (monitor.user, rules.join(" "));
@@ -86,10 +87,14 @@ pub fn acl(monitor: Monitor<'_>, text: &Text, config: &Config) -> Result<AclText
 }
 
 /// Commands in the form of ACL rules: `info`, `slowlog|get`.
-fn words(monitor: Monitor<'_>, able: Ability, config: &Config) -> BTreeSet<String> {
+fn granted(monitor: Monitor<'_>, able: Ability, config: &Config) -> BTreeSet<String> {
     let mut asked = ask::every(monitor.kind, monitor.cluster);
     asked.extend(tier::every(able, Wishes::of(config), monitor.cluster));
-    asked.iter().map(|words| rule(words)).collect()
+    let mut words: BTreeSet<String> = asked.iter().map(|words| rule(words)).collect();
+    if monitor.kind == InstanceKind::Sentinel && !monitor.channels.is_empty() {
+        words.insert("subscribe".into());
+    }
+    words
 }
 
 fn rule(words: &[String]) -> String {

@@ -18,6 +18,8 @@ const NODES_EVERY_POLL_MAX: f64 = 100.0;
 const NODES_MS: i64 = 300_000;
 /// After this time forbidden commands are tried again: an ACL may have been mended.
 const RELEARN_MS: i64 = 300_000;
+/// Other Sentinels remembered of all masters together: as many as a family has label values.
+const PEERS_MAX: usize = 128;
 /// Masters of one Sentinel asked in detail (3 commands each) in a poll; the first by name.
 const MASTERS_DETAIL_MAX: usize = 64;
 
@@ -337,8 +339,11 @@ fn fill(ask: &Ask, value: &Value, got: &mut Gathered) -> Option<()> {
             set_master(facts, name, |m| m.replicas_ok = Some(ok as f64));
         }
         Ask::Peers(name) => {
-            let ok = sentinel::peers(value)?.iter().filter(|p| p.is_ok()).count();
+            let peers = sentinel::peers(value)?;
+            let ok = peers.iter().filter(|p| p.is_ok()).count();
             set_master(facts, name, |m| m.sentinels_ok = Some(ok as f64 + 1.0));
+            let room = PEERS_MAX.saturating_sub(facts.sentinel_peers.len());
+            facts.sentinel_peers.extend(peers.into_iter().take(room).map(|peer| peer.of(name)));
         }
         Ask::Quorum(name) => {
             let quorum = sentinel::ckquorum(value);

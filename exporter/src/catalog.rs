@@ -5,12 +5,16 @@
 //! facts come from `model::field`; labelled families stand in the table below. Names, types and
 //! labels of `redis_*` are redis_exporter's, slips included.
 
+pub(crate) mod tier;
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use model::field::{self, Field};
 
 use crate::modules;
+
+pub use tier::Tier;
 
 /// Prometheus type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,11 @@ impl Metric {
             .into_iter()
             .find(|unit| stem.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
             .unwrap_or("")
+    }
+
+    /// How often its source is read.
+    pub fn tier(&self) -> Tier {
+        tier::of(&self.source, self.page)
     }
 }
 
@@ -148,6 +157,7 @@ families! {
     SentinelSettingParallelSyncs, "redis_sentinel_master_setting_parallel_syncs", Gauge, Scrape, true, WATCHED, "SENTINEL MASTERS", "Replicas that synchronise at once after a failover.";
     SentinelConfigEpoch, "redis_sentinel_master_config_epoch", Gauge, Scrape, true, WATCHED, "SENTINEL MASTERS config-epoch", "Epoch of the master's configuration; grows with each failover.";
     SentinelLastOkPing, "redis_sentinel_master_last_ok_ping_reply_seconds", Gauge, Scrape, true, WATCHED, "SENTINEL MASTERS last-ok-ping-reply / 1e3", "Time since the master last answered the Sentinel.";
+    SentinelPeerInfo, "redis_sentinel_peer_info", Gauge, Scrape, false, &["master_name", "master_address", "name", "ip", "port", "runid", "flags"], "SENTINEL SENTINELS", "Another Sentinel of a master, as this one knows it.";
     LatencyPercentiles, "redis_latency_percentiles_usec", Summary, Scrape, false, &["cmd"], "INFO latencystats; sum and count INFO commandstats", "Quantiles of a command's duration, in µs.";
     CommandLatencies, "redis_commands_latencies_usec", Histogram, Scrape, false, &["cmd"], "LATENCY HISTOGRAM; sum INFO commandstats", "Durations of a command, in µs.";
     ConfigMaxclients, "redis_config_maxclients", Gauge, Scrape, false, &[], "CONFIG GET maxclients", "Connections the server allows.";
@@ -172,6 +182,21 @@ families! {
     SentinelConfigValue, "redis_sentinel_config_value", Gauge, Scrape, false, &["key"], "SENTINEL CONFIG GET *", "A Sentinel's parameter that is a number.";
     SentinelConfigKeyValue, "redis_sentinel_config_key_value", Gauge, Scrape, false, &["key", "value"], "SENTINEL CONFIG GET *", "A Sentinel's parameter as a label; passwords are left out.";
     ModuleInfo, "redis_module_info", Gauge, Scrape, false, &["name", "ver", "api", "filters", "usedby", "using"], "INFO modules", "A loaded module.";
+    KeySize, "redis_key_size", Gauge, Scrape, false, &["db", "key"], "custom items", "Length of a key's value, by an item that asks LLEN, SCARD, ZCARD, HLEN, XLEN or STRLEN.";
+    KeyValue, "redis_key_value", Gauge, Scrape, false, &["db", "key"], "custom items", "Number a key holds, by an item that asks GET.";
+    KeyMemory, "redis_key_memory_usage_bytes", Gauge, Scrape, false, &["db", "key"], "custom items", "Memory of a key, by an item that asks MEMORY USAGE.";
+    KeysCount, "redis_keys_count", Gauge, Scrape, false, &["db", "key"], "custom items", "Keys that match a pattern, by an item that counts them.";
+    StreamLength, "redis_stream_length", Gauge, Scrape, false, &["db", "stream"], "custom items", "Entries of a stream, by an item that asks XINFO STREAM.";
+    StreamRadixKeys, "redis_stream_radix_tree_keys", Gauge, Scrape, false, &["db", "stream"], "custom items", "Keys of the radix tree of a stream, by an item that asks XINFO STREAM.";
+    StreamRadixNodes, "redis_stream_radix_tree_nodes", Gauge, Scrape, false, &["db", "stream"], "custom items", "Nodes of the radix tree of a stream, by an item that asks XINFO STREAM.";
+    StreamGroups, "redis_stream_groups", Gauge, Scrape, false, &["db", "stream"], "custom items", "Groups of a stream, by an item that asks XINFO STREAM.";
+    StreamAdded, "redis_stream_entries_added_total", Counter, Scrape, false, &["db", "stream"], "custom items", "Entries ever added to a stream, by an item that asks XINFO STREAM.";
+    GroupConsumers, "redis_stream_group_consumers", Gauge, Scrape, false, &["db", "stream", "group"], "custom items", "Consumers of a group, by an item that asks XINFO GROUPS.";
+    GroupPending, "redis_stream_group_messages_pending", Gauge, Scrape, false, &["db", "stream", "group"], "custom items", "Entries a group has not acknowledged, by an item that asks XINFO GROUPS.";
+    GroupLag, "redis_stream_group_lag", Gauge, Scrape, false, &["db", "stream", "group"], "custom items", "Entries a group has not read, by an item that asks XINFO GROUPS.";
+    GroupRead, "redis_stream_group_entries_read", Gauge, Scrape, false, &["db", "stream", "group"], "custom items", "Entries a group has read, by an item that asks XINFO GROUPS.";
+    ConsumerPending, "redis_stream_group_consumer_messages_pending", Gauge, Scrape, false, &["db", "stream", "group", "consumer"], "custom items", "Entries a consumer has not acknowledged, by an item that asks XINFO CONSUMERS.";
+    ConsumerIdle, "redis_stream_group_consumer_idle_seconds", Gauge, Scrape, false, &["db", "stream", "group", "consumer"], "custom items", "Time since a consumer's latest attempt, by an item that asks XINFO CONSUMERS.";
     ClientInfo, "redis_connected_client_info", Gauge, Scrape, false, &["id", "name", "flags", "db", "host", "user", "resp"], "CLIENT LIST", "A client.";
     ClientCreated, "redis_connected_client_created_at_timestamp", Gauge, Scrape, false, &["id", "name"], "CLIENT LIST now - age", "Unix time at which a client connected.";
     ClientIdleSince, "redis_connected_client_idle_since_timestamp", Gauge, Scrape, false, &["id", "name"], "CLIENT LIST now - idle", "Unix time of a client's latest command.";
@@ -260,7 +285,7 @@ families! {
     PolicyThreshold, "cachewarden_policy_threshold", Gauge, Metrics, true, &["policy", "level"], "alerter", "Threshold in force: for an instance that deviates, else (no instance) for all.";
     Operations, "cachewarden_operations", Gauge, Metrics, true, &["kind", "state"], "ops", "Operations by kind and state.";
     OperationRefusals, "cachewarden_operation_refusals_total", Counter, Metrics, true, &["check"], "ops", "Operations refused, by check.";
-    ConfigDrift, "cachewarden_config_drift", Gauge, Metrics, true, &["parameter"], "ops", "Nodes of a service that run, or would start, with another value than wished; by the daily look.";
+    ConfigDrift, "cachewarden_config_drift", Gauge, Metrics, true, &["parameter"], "ops", "1 for a parameter the instance runs, or would start, with another value than wished or than its fellows; 0 while it is as wished; by the daily look.";
     ZoneRisk, "cachewarden_zone_risk", Gauge, Metrics, true, &["risk"], "ops", "Findings of the zone-risk check by class: A data or quorum, B layout or failover, C weaker than promised.";
     Decisions, "cachewarden_remediation_decisions_total", Counter, Metrics, true, &["runbook", "decision", "guard"], "ops", "Decisions about incidents.";
 }
@@ -383,6 +408,9 @@ pub fn shown_for(name: &str) -> Option<&'static str> {
         "redis_config_value" | "redis_config_key_value" => Some("config"),
         "redis_sentinel_config_value" | "redis_sentinel_config_key_value" => Some("config"),
         "cachewarden_redis_clients_by_name" => Some("client_names"),
+        "redis_sentinel_peer_info" => Some("sentinel_peers"),
+        "redis_keys_count" => Some("items"),
+        _ if name.starts_with("redis_key_") || name.starts_with("redis_stream_") => Some("items"),
         _ if of_module => Some("modules"),
         _ if name.starts_with("redis_connected_client_") => Some("client_list"),
         _ => None,
@@ -399,14 +427,15 @@ pub fn reference() -> String {
          tenant, system, service, shard, instance, zone, site, env and tier to every series of \
          `/scrape`; series of `/metrics` carry tenant, system, service and, where they are about \
          one, instance and zone.\n\n\
-         Profile `on request`: shown when `[exporter] families` names the word in brackets. What is \
-         not INFO, PING, ROLE, SLOWLOG GET 1 or LATENCY LATEST is read every minute or every five; \
-         `cachewarden_detail_age_seconds` tells how old it is.\n",
+         Profile `on request`: shown when `[exporter] families` names the word in brackets. The column \
+         `read` says how often the source is read: with every poll (15 s unless configured otherwise), \
+         every minute, every five, as a custom item's definition says, or – where nothing is asked. \
+         `cachewarden_detail_age_seconds` tells how old the slower ones are.\n",
     );
     for (page, title) in [(Page::Scrape, "/scrape?target="), (Page::Metrics, "/metrics")] {
         out.push_str(&format!(
-            "\n## `{title}`\n\n| name | type | unit | labels | source | profile | help |\n\
-             |---|---|---|---|---|---|---|\n"
+            "\n## `{title}`\n\n| name | type | unit | labels | source | read | profile | help |\n\
+             |---|---|---|---|---|---|---|---|\n"
         ));
         let mut of_page: Vec<_> = metrics().iter().filter(|m| m.page == page).collect();
         of_page.sort_by_key(|m| m.name);
@@ -418,11 +447,12 @@ pub fn reference() -> String {
                 (None, false) => "full".into(),
             };
             out.push_str(&format!(
-                "| {name} | {} | {} | {} | {} | {profile} | {} |\n",
+                "| {name} | {} | {} | {} | {} | {} | {profile} | {} |\n",
                 m.kind.as_str(),
                 m.unit(),
                 m.labels.join(", "),
                 m.source.replace('|', "\\|"),
+                m.tier().as_str(),
                 m.help.replace('|', "\\|"),
             ));
         }

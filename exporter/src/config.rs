@@ -90,6 +90,11 @@ pub enum Optional {
     ClientList,
     /// `cachewarden_redis_clients_by_name`: names are free text of the clients.
     ClientNames,
+    /// `redis_sentinel_peer_info`: a series per other Sentinel of each master.
+    SentinelPeers,
+    /// Custom items under the names redis_exporter's checks of keys and streams have
+    /// (`redis_key_size`, `redis_stream_group_lag` …). Keys are labels then.
+    Items,
 }
 
 /// Labels that service discovery adds for dashboards made for others.

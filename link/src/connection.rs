@@ -72,6 +72,11 @@ impl Link {
         self.certificate_ends_at
     }
 
+    /// Whether its TLS handshake continued an earlier session, which costs both sides less.
+    pub fn resumed(&self) -> bool {
+        matches!(&self.stream, Either::Right(tls) if tls::is_resumed(tls))
+    }
+
     pub(crate) fn set_connect_us(&mut self, us: u32) {
         self.connect_us = us;
     }

@@ -48,7 +48,10 @@ async fn open(target: &Target) -> Result<Stream, Error> {
     stream.set_nodelay(true).map_err(|e| Error::io(&e, "setting TCP_NODELAY"))?;
     match &target.tls {
         None => Ok(Either::Left(stream)),
-        Some(tls) => Ok(Either::Right(Box::new(tls::wrap(stream, tls, host).await?))),
+        Some(tls) => {
+            let to = (target.address.as_str(), host);
+            Ok(Either::Right(Box::new(tls::wrap(stream, tls, to).await?)))
+        }
     }
 }
 

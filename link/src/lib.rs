@@ -65,8 +65,8 @@ pub struct Target {
     pub tls: Option<Tls>,
 }
 
-/// TLS settings. Files are read at each dial, so rotated certificates need no restart.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// TLS settings. Files are looked at at each dial, so rotated certificates need no restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// PEM file of the authorities to trust; none: those of the operating system.

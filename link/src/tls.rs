@@ -1,10 +1,13 @@
 //! TLS for a link: rustls with ring, trust from a file or the operating system.
 //!
 //! Invariant: the server's certificate is verified, by authority, name and time, unless the target says
-//! `insecure` itself; files are read at every dial, so a rotated certificate is in use at the next one
-//! and a broken file fails closed.
+//! `insecure` itself; files are looked at at every dial, so a rotated certificate is in use at the next
+//! one and a broken file fails closed.
+
+mod kept;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use model::reading::Reason;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -22,19 +25,33 @@ use tokio_rustls::client::TlsStream;
 use crate::error::Error;
 use crate::{Tls, certificate};
 
-/// Shakes hands over `stream`; `host` is the host of the address.
+/// Shakes hands over `stream`, which leads to `address`; `host` is its host.
 pub(crate) async fn wrap(
     stream: TcpStream,
     tls: &Tls,
-    host: &str,
+    (address, host): (&str, &str),
 ) -> Result<TlsStream<TcpStream>, Error> {
     let name = tls.server_name.as_deref().unwrap_or(host).to_string();
     let name = ServerName::try_from(name).map_err(|e| failed("server name", &e))?;
-    let settings = tls.clone();
-    let config = tokio::task::spawn_blocking(move || client_config(&settings))
+    let (settings, to) = (tls.clone(), address.to_string());
+    let kept = tokio::task::spawn_blocking(move || kept::take(&to, &settings, Instant::now()))
         .await
         .map_err(|e| failed("reading certificates", &e))??;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| handshake(&e))
+    match TlsConnector::from(kept.config()).connect(name, stream).await {
+        Ok(stream) => {
+            kept.met(server_ends_at(&stream));
+            Ok(stream)
+        }
+        Err(e) => {
+            kept::forget(address, tls);
+            Err(handshake(&e))
+        }
+    }
+}
+
+/// Whether the handshake continued an earlier session.
+pub(crate) fn is_resumed(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
 }
 
 /// Seconds since 1970 at which the server's certificate ends.

@@ -130,6 +130,7 @@ actions! {
     "inventory.apply" "POST" "/apply" r(Right::TreeEdit), 2, false, "cachewarden apply -f FILE", "Create or change what an inventory file names.";
     "service.adopt" "POST" "/services/adopt" r(Right::ServiceAdopt), 2, false, "cachewarden adopt SEED", "Find services from an address, a Sentinel, a cluster node or a list, and take them into the inventory.";
     "service.acl" "GET" "/services/{id}/acl" r(Right::FleetRead), 0, false, "cachewarden acl ID", "The least access a monitor user needs on the service's processes.";
+    "service.acl_proof" "POST" "/services/{id}/acl/proof" r(Right::ServiceAdopt), 1, false, "cachewarden acl ID --prove", "Whether a monitor user may do what polling needs and nothing else, as every process says by ACL DRYRUN.";
     "secret.put" "PUT" "/services/{id}/secrets/{kind}" r(Right::SecretEdit), 2, false, "cachewarden secret set ID", "Set the user and password of a service's nodes or Sentinels.";
     "secret.remove" "DELETE" "/services/{id}/secrets/{kind}" r(Right::SecretEdit), 2, false, "cachewarden secret remove ID", "Forget a password: the service is read without one.";
     "intake.alertmanager" "POST" "/intake/alertmanager" r(Right::IntakePost), 0, false, "", "Alertmanager's webhook, version 4.";

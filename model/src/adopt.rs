@@ -75,6 +75,24 @@ pub struct AclText {
     pub notes: Vec<String>,
 }
 
+/// What one process says of a monitor user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AclProof {
+    /// Which process.
+    pub instance: String,
+    /// `proved`: it may do what polling needs and nothing else; `wrong`: see the lists; `unknown`: see
+    /// the detail.
+    pub state: String,
+    /// Commands tried.
+    pub tried: usize,
+    /// Commands it needs and may not run.
+    pub lacking: Vec<String>,
+    /// Commands it may run and does not need.
+    pub surplus: Vec<String>,
+    /// Why nothing is known; empty otherwise.
+    pub detail: String,
+}
+
 /// Answer: what was found, and what becomes of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Adoption {

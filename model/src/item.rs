@@ -349,6 +349,21 @@ pub struct ItemReading {
     pub series: Vec<ItemSeries>,
     /// Why it has none, or not all.
     pub fault: Option<ItemFault>,
+    /// Its name at redis_exporter; none when that shows nothing alike.
+    pub peer: Option<Arc<PeerSeries>>,
+}
+
+/// How redis_exporter names what an item reads, for dashboards made for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerSeries {
+    /// Its metric.
+    pub metric: &'static str,
+    /// Labels every series of the item has there.
+    pub labels: Vec<(&'static str, String)>,
+    /// A label there, and the item's own it is taken from.
+    pub taken: Option<(&'static str, String)>,
+    /// What a value there is of the item's.
+    pub scale: f64,
 }
 
 /// All items of an instance; shared while none was read anew.

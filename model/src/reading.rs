@@ -268,6 +268,8 @@ pub struct Facts {
     pub latency: Vec<LatencyEvent>,
     /// Sentinel: the masters it watches.
     pub masters: Vec<SentinelMaster>,
+    /// Other Sentinels of those masters, Sentinels only.
+    pub sentinel_peers: Vec<SentinelPeer>,
     /// CLUSTER INFO's counts by message type: (`ping_sent`, count), cluster only.
     pub cluster_messages: Vec<(String, f64)>,
     /// Seconds each IO thread was busy (Valkey): (thread, seconds).
@@ -288,6 +290,23 @@ pub struct Facts {
     pub time_skew_s: Option<f64>,
     /// What the slower polls have read; each part with its own time.
     pub detail: Detail,
+}
+
+/// Another Sentinel of a master, as one Sentinel knows it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SentinelPeer {
+    /// Name of the master both watch.
+    pub master: String,
+    /// The other's name: its run id.
+    pub name: String,
+    /// Announced host.
+    pub ip: String,
+    /// Announced port.
+    pub port: u16,
+    /// Run id.
+    pub run_id: String,
+    /// Comma-separated flags: `sentinel`, `s_down`, `disconnected` …
+    pub flags: String,
 }
 
 /// A cluster node's own place (from CLUSTER SHARDS or NODES arrays).

@@ -14,7 +14,7 @@ use alerter::Alerter;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use axum::http::HeaderMap;
-use exporter::encode::CertificateEnd;
+use exporter::encode::{CertificateEnd, RemovedInstance};
 use model::At;
 use model::board::Board;
 use model::caller::Caller;
@@ -80,7 +80,7 @@ pub struct App {
     /// Latest rates by instance.
     pub rates: RatesBook,
     /// Instances that left the inventory, and when.
-    pub(crate) removed: RwLock<BTreeMap<InstanceId, At>>,
+    pub(crate) removed: RwLock<BTreeMap<InstanceId, (At, RemovedInstance)>>,
     /// Which instances share a host.
     pub(crate) on_host: ArcSwap<BTreeMap<HostId, Vec<InstanceId>>>,
     /// What `/metrics` says of alerts and operations.
@@ -195,8 +195,9 @@ impl App {
     }
 
     /// Instances that left the inventory not long ago.
-    pub(crate) fn removed_instances(&self) -> Vec<InstanceId> {
-        self.removed.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    pub(crate) fn removed_instances(&self) -> Vec<RemovedInstance> {
+        let removed = self.removed.read().unwrap_or_else(PoisonError::into_inner);
+        removed.values().map(|(_, instance)| instance.clone()).collect()
     }
 
     /// Whether the store's secrets are out of reach.
@@ -222,11 +223,16 @@ impl App {
         /// Longer than any hold of an alert, so that Prometheus sees why the series ended.
         const REMEMBERED_MS: i64 = 2 * 3_600_000;
         let mut removed = self.removed.write().unwrap_or_else(PoisonError::into_inner);
-        removed.retain(|id, at| {
+        removed.retain(|id, (at, _)| {
             now.since_ms(*at) < REMEMBERED_MS && !after.instances.contains_key(id)
         });
-        let gone = before.instances.keys().filter(|id| !after.instances.contains_key(*id));
-        removed.extend(gone.map(|id| (id.clone(), now)));
+        let gone = before.instances.values().filter(|i| !after.instances.contains_key(&i.id));
+        removed.extend(gone.filter_map(|instance| {
+            let (service, _) = before.owner(&instance.id)?;
+            let (id, zone) = (instance.id.clone(), instance.zone.clone());
+            let gone = RemovedInstance { id: id.clone(), system: service.system.clone(), zone };
+            Some((id, (now, gone)))
+        }));
     }
 }
 

@@ -1,15 +1,17 @@
 //! The daily comparison of wished, running and stored parameters of every service.
 //!
-//! Invariant: a figure is of one look at all nodes of a service; a service that was not looked at has
-//! none. Refuses to change anything.
+//! Invariant: figures are of one look at all nodes of a service; a service that was not looked at, and a
+//! node that did not tell, has none. Refuses to change anything.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use exporter::encode::DriftPoint;
 use futures_util::StreamExt;
 use futures_util::stream;
 use model::caller::Caller;
+use model::parameter::{ParameterRow, ParameterState, ParameterValue};
 use model::service::Service;
 use model::{At, ServiceId};
 use ops::params::{drift, look};
@@ -28,8 +30,7 @@ const LOOK: Duration = Duration::from_secs(4);
 /// What was seen of a service.
 struct Looked {
     at: At,
-    /// Nodes that drift, by parameter.
-    drifting: Vec<(String, u64)>,
+    points: Vec<DriftPoint>,
 }
 
 /// The latest figures.
@@ -41,13 +42,9 @@ impl Drift {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// (service, parameter, nodes that drift) of all services looked at.
-    pub(crate) fn all(&self) -> Vec<(ServiceId, String, u64)> {
-        let all = self.lock();
-        let each = all.iter().flat_map(|(id, looked)| {
-            looked.drifting.iter().map(|(name, n)| (id.clone(), name.clone(), *n))
-        });
-        each.collect()
+    /// Of all services looked at.
+    pub(crate) fn all(&self) -> Vec<DriftPoint> {
+        self.lock().values().flat_map(|looked| looked.points.clone()).collect()
     }
 
     /// Services that are due, longest ago first.
@@ -87,24 +84,19 @@ async fn one(app: &App, service: Service, now: At) -> (ServiceId, anyhow::Result
     };
     let seen = look::service(app.engine.world(), &service, Instant::now() + LOOK).await;
     let page = drift::page(&service.id, &seen, &desired, now);
-    let drifting = page.items.iter().map(|row| (row.name.clone(), nodes(row)));
-    let drifting: Vec<(String, u64)> =
-        drifting.filter(|(name, n)| told(desired_of(&desired, name), *n)).collect();
-    (service.id, Ok(Looked { at: now, drifting }))
+    let points = page.items.iter().flat_map(points).collect();
+    (service.id, Ok(Looked { at: now, points }))
 }
 
-fn nodes(row: &model::parameter::ParameterRow) -> u64 {
-    use model::parameter::ParameterState::{Same, Unknown};
-    row.nodes.iter().filter(|n| !matches!(n.state, Same | Unknown)).count() as u64
-}
-
-fn desired_of(desired: &[model::parameter::DesiredParameter], name: &str) -> bool {
-    desired.iter().any(|d| d.name == name)
-}
-
-/// A wished parameter is told also when it does not drift: its series says that somebody looks.
-fn told(wished: bool, drifting: u64) -> bool {
-    wished || drifting > 0
+/// A wished parameter is told also where it does not drift: its series says that somebody looks.
+fn points(row: &ParameterRow) -> Vec<DriftPoint> {
+    let told = row.nodes.iter().filter(|node| node.state != ParameterState::Unknown);
+    let of = |node: &ParameterValue| DriftPoint {
+        instance: node.instance.clone(),
+        parameter: row.name.clone(),
+        drifts: node.state != ParameterState::Same,
+    };
+    told.map(of).filter(|point| point.drifts || row.desired.is_some()).collect()
 }
 
 #[cfg(test)]
@@ -116,10 +108,48 @@ mod tests {
         let drift = Drift::default();
         let id = |s: &str| s.parse::<ServiceId>().expect("an id");
         let now = At::from_ms(10 * EVERY_MS);
-        let looked = |ms: i64| Looked { at: now - ms, drifting: Vec::new() };
+        let looked = |ms: i64| Looked { at: now - ms, points: Vec::new() };
         drift.lock().insert(id("a.one"), looked(EVERY_MS - 1));
         drift.lock().insert(id("a.two"), looked(EVERY_MS));
         let all = ["a.one", "a.two", "a.three"].map(id);
         assert_eq!(drift.due(all.into_iter(), now), [id("a.three"), id("a.two")]);
+    }
+
+    #[test]
+    fn a_node_that_drifts_is_told_and_one_that_does_not_only_of_what_is_wished() {
+        let node = |port: u16, state| ParameterValue {
+            instance: format!("a.one@10.0.0.1:{port}").parse().expect("an id"),
+            running: None,
+            file: None,
+            state,
+        };
+        let mut row = ParameterRow {
+            name: "hz".into(),
+            unit: String::new(),
+            risk: "low".into(),
+            mutable: true,
+            default: "10".into(),
+            desired: None,
+            drift: true,
+            nodes: vec![
+                node(1, ParameterState::Same),
+                node(2, ParameterState::Unlike),
+                node(3, ParameterState::Unknown),
+            ],
+        };
+        let told = |row: &ParameterRow| -> Vec<(String, bool)> {
+            let all = points(row).into_iter();
+            all.map(|p| (p.instance.address().to_string(), p.drifts)).collect()
+        };
+        assert_eq!(told(&row), [("10.0.0.1:2".to_string(), true)]);
+        row.desired = Some(model::parameter::DesiredParameter {
+            name: "hz".into(),
+            value: "10".into(),
+            volatile: Vec::new(),
+            operation: String::new(),
+            at: At::EPOCH,
+        });
+        let wished = [("10.0.0.1:1".to_string(), false), ("10.0.0.1:2".to_string(), true)];
+        assert_eq!(told(&row), wished);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use exporter::encode::ThresholdPoint;
+use exporter::encode::{DriftPoint, ThresholdPoint};
 use model::alert::Alert;
 use model::incident::Verb;
 use model::operation::{OperationKind, OperationState};
@@ -21,7 +21,7 @@ pub(crate) struct FleetFacts {
     pub refusals: Vec<(String, u64)>,
     pub decisions: Vec<(String, Verb, String, u64)>,
     pub thresholds: Vec<ThresholdPoint>,
-    pub drift: Vec<(ServiceId, String, u64)>,
+    pub drift: Vec<DriftPoint>,
     pub maintenance: BTreeSet<InstanceId>,
     pub zone_risks: Arc<[(ServiceId, RiskClass, usize)]>,
     /// When those were judged.

@@ -3,6 +3,9 @@
 //! Invariant: labels come from closed sets (reasons, loop names, status classes, configured
 //! Alertmanagers), never from instances or requests, so the page stays small whatever the fleet is. Refuses to know the fleet.
 
+mod openmetrics;
+
+use exporter::encode::Format;
 use model::At;
 use model::reading::Reading;
 use prometheus::{
@@ -139,8 +142,8 @@ impl SelfMetrics {
         self.poll_seconds.observe(f64::from(reading.duration_us) / 1e6);
     }
 
-    /// The page, Prometheus text 0.0.4.
-    pub(crate) fn render(&self, app: &App, now: At) -> Vec<u8> {
+    /// The page.
+    pub(crate) fn render(&self, app: &App, now: At, format: Format) -> Vec<u8> {
         let rows = app.board.rows();
         self.rows.set(rows.len() as i64);
         let oldest = rows.iter().map(|r| r.reading.at).min();
@@ -157,7 +160,12 @@ impl SelfMetrics {
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut page)
             .expect("writing to memory cannot fail");
-        page
+        match format {
+            Format::Text => page,
+            Format::OpenMetrics => {
+                openmetrics::of_text(&String::from_utf8_lossy(&page)).into_bytes()
+            }
+        }
     }
 }
 

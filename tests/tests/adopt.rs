@@ -224,6 +224,45 @@ async fn lists_in_every_form_are_read_and_what_cannot_be_taken_is_named() {
     assert!(!cw.log().contains("hunter2"));
 }
 
+/// An endpoint of discovery that answers every request with this document.
+fn discovery(document: &str) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/targets", listener.local_addr().unwrap());
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{document}",
+        document.len()
+    );
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_sd_address_and_a_file_sd_file_are_read_by_the_command_line() {
+    let mut fleet = RedisFleet::new();
+    let (a, b) = (fleet.node(ZONES[0], &[]).await, fleet.node(ZONES[1], &[]).await);
+    let (a, b) = (fleet.nodes[a].address.clone(), fleet.nodes[b].address.clone());
+    let cw = warden().await;
+    let url = discovery(&json!([{"targets": [a], "labels": {"service": "one"}}]).to_string());
+    let (code, said) = cli(&cw, &["adopt", &url, "--tenant", "pay", "--yes"]).await;
+    assert!(code == Some(0) && said.contains("pay.one"), "{said}");
+    is_up(&cw, &format!("pay.one@{a}")).await;
+    let file = cw.dir.join("targets.yml");
+    std::fs::write(&file, format!("- targets: ['{b}']\n  labels: {{service: two}}\n")).unwrap();
+    let file = file.display().to_string();
+    let (code, said) = cli(&cw, &["adopt", &file, "--tenant", "pay", "--yes"]).await;
+    assert!(code == Some(0) && said.contains("pay.two"), "{said}");
+    is_up(&cw, &format!("pay.two@{b}")).await;
+    let (code, said) = cli(&cw, &["adopt", &url, &b, "--tenant", "pay", "--yes"]).await;
+    assert!(code == Some(0) && said.contains("known"), "what is known is no trouble: {said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_outside_the_tenants_networks_is_dialled_whoever_names_it() {
     let stranger = Rogue::start(Script::Silent).await;

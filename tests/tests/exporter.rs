@@ -662,6 +662,56 @@ async fn tls_is_verified_and_a_strange_certificate_is_the_reason_tls() {
     assert_eq!(reason(&polled(missing).await), Some(Reason::Tls));
 }
 
+#[tokio::test]
+async fn a_handshake_continues_the_session_before_it_until_something_changes() {
+    let mut fleet = RedisFleet::new();
+    let (cert, key) = certificate(fleet.dir());
+    let port = free_port("127.0.0.1");
+    let lines = [
+        format!("tls-port {port}"),
+        format!("tls-cert-file {cert}"),
+        format!("tls-key-file {key}"),
+        format!("tls-ca-cert-file {cert}"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let index = fleet.node("127.0.0.1", &lines).await;
+    let ca = fleet.dir().join("ca.pem").display().to_string();
+    std::fs::copy(&cert, &ca).unwrap();
+    let tls = link::Tls {
+        ca_file: Some(ca.clone()),
+        cert_file: Some(cert.clone()),
+        key_file: Some(key.clone()),
+        ..link::Tls::default()
+    };
+    let target = Target { tls: Some(tls), ..target(&format!("127.0.0.1:{port}")) };
+    let resumed = async || {
+        let mut link = link::dial(&target, DEADLINE).await?;
+        // The ticket for the next one comes before the first answer.
+        link.call(&["PING"], DEADLINE).await?;
+        assert!(link.certificate_ends_at().is_some(), "known also when nothing was shown");
+        Ok::<bool, link::Error>(link.resumed())
+    };
+    assert_eq!(resumed().await, Ok(false));
+    assert_eq!(resumed().await, Ok(true));
+    assert_eq!(resumed().await, Ok(true), "a continued session can be continued too");
+    // The same file written anew: whom to trust may have changed.
+    std::fs::remove_file(&ca).unwrap();
+    assert_eq!(resumed().await.unwrap_err().reason, Reason::Tls, "a missing file fails closed");
+    std::fs::copy(&cert, &ca).unwrap();
+    assert_eq!(resumed().await, Ok(false));
+    assert_eq!(resumed().await, Ok(true));
+    // Another process at the address knows nothing of the session.
+    fleet.nodes[index].kill();
+    fleet.nodes[index].spawn();
+    fleet.nodes[index].answers().await;
+    assert_eq!(resumed().await, Ok(false));
+    // Another authority: the kept session helps nobody past it.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (strange, _) = certificate(elsewhere.path());
+    std::fs::copy(&strange, &ca).unwrap();
+    assert_eq!(resumed().await.unwrap_err().reason, Reason::Tls);
+}
+
 // --- text written by clients -------------------------------------------------------------------
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Stage {
     async fn start(redis: &[&str], policies: Value) -> Stage {
         let mut fleet = RedisFleet::new();
         fleet.node(ZONES[0], redis).await;
-        let cw = Cachewarden::start("").await;
+        let cw = Cachewarden::start("families = [\"items\"]\n").await;
         let address = fleet.nodes[0].address.clone();
         let solo = json!({"id": "solo", "system": "shop",
             "instances": [{"address": address, "zone": "az-1"}]});
@@ -164,6 +164,17 @@ async fn an_item_of_every_kind_becomes_a_series_and_a_policy_on_it_fires() {
     stage.says(&reason).await;
     let (_, page) = stage.cw.get("/metrics").await;
     assert!(!page.lines().any(|l| l.starts_with(value) && l.contains("item=\"hole\"")));
+
+    // Under the names redis_exporter's checks have, beside each other on the instance's page.
+    let (_, page) = stage.cw.get(&format!("/scrape?target={}", stage.id)).await;
+    for line in [
+        "redis_key_size{db=\"db0\",key=\"q\"} 3",
+        "redis_keys_count{db=\"db0\",key=\"u:*\"} 2",
+        "redis_stream_group_lag{db=\"db0\",stream=\"s\",group=\"billing\"} 4",
+        "redis_stream_group_lag{db=\"db0\",stream=\"s\",group=\"mail\"} 4",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line} in {page}");
+    }
 
     let alert = wait::until("the policy on the item fires", || async {
         let (_, alerts) = stage.cw.api("/alerts?phase=firing").await;

@@ -61,9 +61,16 @@ async fn a_change_is_in_value_file_and_wish_of_all_nodes_and_drift_is_told() {
     stage.warden.start_again().await;
     wait::until("the drift is a series", || async {
         let page = stage.warden.page("/metrics").await?;
-        let drift =
-            |l: &&str| l.starts_with("cachewarden_config_drift{") && l.contains("parameter=\"hz\"");
-        page.lines().find(drift)?.ends_with(" 1").then_some(())
+        let of = |address: &String, value: u8| {
+            let instance = format!("@{address}\"");
+            page.lines().any(|l| {
+                l.starts_with("cachewarden_config_drift{")
+                    && l.contains("parameter=\"hz\"")
+                    && l.contains(&instance)
+                    && l.ends_with(&format!(" {value}"))
+            })
+        };
+        (of(&hand, 1) && of(&stage.data[0], 0)).then_some(())
     })
     .await;
 }

@@ -17,7 +17,7 @@ use model::risk::RiskClass;
 use model::row::Row;
 use model::score::Explained;
 use model::service::{Class, Instance, Mode, Service};
-use model::{At, InstanceId, ServiceId};
+use model::{At, InstanceId, ServiceId, SystemId, ZoneId};
 
 use super::writer::{Writer, render_labels};
 use super::{CapacityPoint, Format, Rendered, SloPoint, items, outlook};
@@ -39,6 +39,28 @@ pub struct ThresholdPoint {
     pub instance: Option<InstanceId>,
     /// Threshold, in the unit of the signal.
     pub value: f64,
+}
+
+/// One parameter of one instance beside the wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftPoint {
+    /// Whose.
+    pub instance: InstanceId,
+    /// Name.
+    pub parameter: String,
+    /// It runs, or would start, with another value.
+    pub drifts: bool,
+}
+
+/// An instance that left the inventory, and where it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemovedInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Business system of its service.
+    pub system: SystemId,
+    /// Zone it was in.
+    pub zone: ZoneId,
 }
 
 /// When a certificate of ours ends.
@@ -70,10 +92,10 @@ pub struct FleetPage<'a> {
     pub zone_risks: &'a [(ServiceId, RiskClass, usize)],
     /// Thresholds in force.
     pub thresholds: &'a [ThresholdPoint],
-    /// Nodes that drift: service, parameter, count.
-    pub drift: &'a [(ServiceId, String, u64)],
+    /// Parameters that drift, and those that are wished and do not.
+    pub drift: &'a [DriftPoint],
     /// Instances that left the inventory less than a few hours ago.
-    pub removed: &'a [InstanceId],
+    pub removed: &'a [RemovedInstance],
     /// Instances in a maintenance window now.
     pub maintenance: &'a BTreeSet<InstanceId>,
     /// Series dropped since start: instance, reason, count.
@@ -237,12 +259,14 @@ fn expectations(w: &mut Writer, page: &FleetPage<'_>, known: &Known<'_>) {
     }
     known.each(w, Family::Expected, |_| Some(1.0));
     w.family(Family::Removed);
-    for id in page.removed.iter().filter(|id| page.wants(id.as_str())) {
-        let service = id.service();
+    for gone in page.removed.iter().filter(|gone| page.wants(gone.id.as_str())) {
+        let service = gone.id.service();
         let labels = [
             ("tenant", service.tenant().to_string()),
+            ("system", gone.system.slug().to_string()),
             ("service", service.slug().to_string()),
-            ("instance", id.to_string()),
+            ("instance", gone.id.to_string()),
+            ("zone", gone.zone.to_string()),
         ];
         let labels: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (*n, v.as_str())).collect();
         w.sample(&labels, 1.0);
@@ -288,15 +312,11 @@ fn services(w: &mut Writer, page: &FleetPage<'_>, known: &Known<'_>) {
             }
         }
     }
-    drift(w, page, &services);
-}
-
-/// Parameters that drift, and those that are wished and do not.
-fn drift(w: &mut Writer, page: &FleetPage<'_>, services: &[(&Service, Vec<u8>)]) {
     w.family(Family::ConfigDrift);
-    for (service, labels) in services {
-        for (_, name, nodes) in page.drift.iter().filter(|(id, _, _)| *id == service.id) {
-            w.sample_with(labels, &[("parameter", name)], *nodes as f64);
+    for point in page.drift {
+        if let Some(entry) = known.find(&point.instance) {
+            let parameter = [("parameter", point.parameter.as_str())];
+            w.sample_with(&entry.labels, &parameter, f64::from(u8::from(point.drifts)));
         }
     }
 }
@@ -617,6 +637,22 @@ mod tests {
         let share = format!("cachewarden_service_zone_share{cart},zone=\"az-1\"}} 0.666");
         assert!(page.contains(&share), "{page}");
         assert!(!page.contains("cachewarden_replicas_expected{"), "nobody is known as master");
+    }
+
+    #[test]
+    fn a_removed_instance_says_where_it_was() {
+        let (tree, rollup) = (inventory(), Rollup::default());
+        let gone = [RemovedInstance {
+            id: "pay.old@10.0.0.9:1".parse().unwrap(),
+            system: "pay.shop".parse().unwrap(),
+            zone: "az-3".parse().unwrap(),
+        }];
+        let mut page = FleetPage::new(&tree, &[], &rollup, At::EPOCH);
+        page.removed = &gone;
+        let labels = "tenant=\"pay\",system=\"shop\",service=\"old\",\
+                      instance=\"pay.old@10.0.0.9:1\",zone=\"az-3\"";
+        let series = format!("cachewarden_instance_removed{{{labels}}} 1\n");
+        assert!(text(&page).contains(&series), "{}", text(&page));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod outlook;
 mod scrape;
 mod writer;
 
-pub use fleet::{CertificateEnd, FleetPage, ThresholdPoint, fleet};
+pub use fleet::{CertificateEnd, DriftPoint, FleetPage, RemovedInstance, ThresholdPoint, fleet};
 pub use outlook::{CapacityPoint, SloPoint};
 pub use scrape::{page, scrape};
 

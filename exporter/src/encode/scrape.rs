@@ -51,7 +51,7 @@ pub fn page(row: &Row, config: &Config, now: At, format: Format) -> Rendered {
             derived::write(&mut w, facts);
             detail::write(&mut w, &facts.detail, now);
             let sentinel = row.instance.kind == InstanceKind::Sentinel;
-            optional::write(&mut w, &facts.detail, sentinel, config);
+            optional::write(&mut w, facts, sentinel, config);
             if let Some(latencies) = &facts.detail.latencies {
                 detail::durations(&mut w, latencies);
             }
@@ -202,7 +202,11 @@ fn replicas(w: &mut Writer, facts: &Facts) {
 
 /// The entries that make a series of their own, at most as many as a family may have: two replicas
 /// behind one announced address, or a lying server, must not make one series twice.
-fn distinct<'a, T>(w: &mut Writer, items: &'a [T], same: fn(&T, &T) -> bool) -> Vec<&'a T> {
+pub(super) fn distinct<'a, T>(
+    w: &mut Writer,
+    items: &'a [T],
+    same: fn(&T, &T) -> bool,
+) -> Vec<&'a T> {
     let mut kept: Vec<&T> = Vec::with_capacity(items.len().min(VALUES_MAX));
     for item in items {
         if kept.len() == VALUES_MAX {

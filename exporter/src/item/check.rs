@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use link::slot;
 use model::field::Field;
-use model::item::{ItemDoc, ItemFlaw, ItemName, ItemOn, ItemSource};
+use model::item::{ItemDoc, ItemFlaw, ItemName, ItemOn, ItemSource, PeerSeries};
 
 use super::command::{self, Class, Reply};
 use super::expr::{Ask, Expr};
 use super::lua;
 use super::path::{Path, SERIES_MAX};
+use super::peer;
 
 /// Fastest reading: the poll's own interval.
 const CADENCE_S_MIN: u32 = 15;
@@ -103,6 +104,8 @@ pub struct Compiled {
     pub(crate) slot: Option<u16>,
     /// Whether the keys lie in several slots: no cluster can answer that.
     pub(crate) cross_slot: bool,
+    /// Its name at redis_exporter.
+    pub(crate) peer: Option<Arc<PeerSeries>>,
 }
 
 impl Compiled {
@@ -207,6 +210,7 @@ pub fn compile(doc: &ItemDoc) -> Result<Compiled, Vec<ItemFlaw>> {
                 slot: slots.first().copied(),
                 cross_slot: slots.windows(2).any(|pair| pair[0] != pair[1]),
                 work: source.work,
+                peer: peer::series(&doc.source, &doc.labels).map(Arc::new),
             })
         }
         _ => Err(flaws.0),

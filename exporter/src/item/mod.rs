@@ -8,6 +8,7 @@ mod command;
 mod expr;
 mod lua;
 mod path;
+mod peer;
 mod plan;
 mod read;
 mod run;

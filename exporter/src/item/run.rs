@@ -114,7 +114,8 @@ impl Items {
         // Polls are never exactly an interval apart; without slack every other one would be missed.
         state.due = now + (cadence - cadence / 10);
         state.breaks = 0;
-        state.latest = Some(ItemReading { name: item.name(), at: now, series, fault });
+        let (name, peer) = (item.name(), item.peer.clone());
+        state.latest = Some(ItemReading { name, at: now, series, fault, peer });
     }
 
     fn broke(&mut self, item: &Compiled, fault: ItemFault, now: At) {
@@ -122,8 +123,9 @@ impl Items {
         state.breaks = (state.breaks + 1).min(16);
         let wait = i64::from(item.doc.cadence_s) * 1000 * (1 << state.breaks);
         state.due = now + wait.min(WAIT_MAX_MS);
-        let (name, series) = (item.name(), Vec::new());
-        state.latest = Some(ItemReading { name, at: now, series, fault: Some(fault) });
+        let (name, series, fault) = (item.name(), Vec::new(), Some(fault));
+        let peer = item.peer.clone();
+        state.latest = Some(ItemReading { name, at: now, series, fault, peer });
     }
 
     fn publish(&mut self, now: At) -> ItemReadings {

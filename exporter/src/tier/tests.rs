@@ -208,3 +208,32 @@ fn a_part_put_off_three_times_in_a_row_is_missing_until_it_is_read() {
     tiers.take(&minute(), &[Value::Array(Vec::new())], &facts("a"), T0);
     assert_eq!(missing(&tiers), []);
 }
+
+#[test]
+fn the_catalogue_says_of_every_command_how_often_it_is_sent() {
+    use crate::catalog::{Page, Tier, metrics, tier::of};
+    let (mut facts, any) = (facts("a"), Ability::default());
+    facts.values.set(Field::ClusterEnabled, 1.0);
+    let wishes = Wishes { modules: true, config: true, ..Wishes::of(&Config::default()) };
+    let minute = ask::minute(any, wishes, |_| Some(1), &facts);
+    // A server of unknown version is asked for everything but what only Valkey has.
+    for asked in minute.into_iter().chain([Ask::LogSlow]) {
+        assert_eq!(of(asked.command(), Page::Scrape), Tier::Minute, "{asked:?}");
+    }
+    let mut rarely = ask::settings(any, wishes);
+    rarely.extend(ask::settings(any, Wishes { modules: false, ..wishes }));
+    rarely.extend(ask::cluster(any, None, &facts));
+    for asked in rarely.into_iter().chain([Ask::Clients, Ask::SentinelConfig, Ask::SlotsByCpu]) {
+        assert_eq!(of(asked.command(), Page::Scrape), Tier::FiveMinutes, "{asked:?}");
+    }
+    for kind in [InstanceKind::Redis, InstanceKind::Sentinel] {
+        for words in crate::ask::every(kind, true) {
+            assert_eq!(of(&words.join(" "), Page::Scrape), Tier::Poll, "{words:?}");
+        }
+    }
+    for metric in metrics() {
+        let slower = metric.tier() > Tier::Poll;
+        let by_field = Field::all().iter().any(|f| f.info().metric == metric.name);
+        assert!(!slower || !by_field, "{} is a field of every poll", metric.name);
+    }
+}

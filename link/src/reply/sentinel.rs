@@ -2,7 +2,7 @@
 //!
 //! Invariant: read from RESP arrays only; names with commas or line breaks cannot shift a field.
 
-use model::reading::SentinelMaster;
+use model::reading::{SentinelMaster, SentinelPeer};
 use redis::Value;
 
 use super::{bytes, items, join_address, number, text};
@@ -70,6 +70,12 @@ impl Peer {
     /// Neither s_down nor o_down.
     pub fn is_ok(&self) -> bool {
         is_ok(&self.flags)
+    }
+
+    /// The same as a fact of a reading, for the master of that name.
+    pub fn of(self, master: &str) -> SentinelPeer {
+        let Peer { name, ip, port, flags, run_id, .. } = self;
+        SentinelPeer { master: master.into(), name, ip, port, run_id, flags: flags.join(",") }
     }
 }
 

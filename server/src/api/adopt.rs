@@ -115,7 +115,21 @@ fn permit(ask: &Ask, doc: &AdoptDoc) -> Result<TenantId, Fail> {
 }
 
 fn check(doc: &AdoptDoc) -> Result<(), Fail> {
-    for (key, auth) in [("auth", &doc.auth), ("sentinel_auth", &doc.sentinel_auth)] {
+    check_logins([("auth", &doc.auth), ("sentinel_auth", &doc.sentinel_auth)])?;
+    if let Some((key, why)) = doc.tls.iter().flat_map(|tls| tls.faults()).next() {
+        return Err(invalid(&format!("/tls/{key}"), why));
+    }
+    if !doc.service.is_empty() && !model::id::is_slug(&doc.service) {
+        return Err(invalid("/service", "expected a slug: a-z, 0-9 and '-'"));
+    }
+    doc.acl.as_ref().map_or(Ok(()), |wish| acl::check(wish, "/acl"))
+}
+
+/// Refuses credentials that no server would take, or that are to be read from a file.
+pub(super) fn check_logins<const N: usize>(
+    logins: [(&str, &Option<AuthDoc>); N],
+) -> Result<(), Fail> {
+    for (key, auth) in logins {
         let Some(auth) = auth else { continue };
         if auth.password_file.is_some() {
             let said = "is read by the command line; over the API send password";
@@ -129,13 +143,7 @@ fn check(doc: &AdoptDoc) -> Result<(), Fail> {
             return Err(invalid(&format!("/{key}/user"), rule));
         }
     }
-    if let Some((key, why)) = doc.tls.iter().flat_map(|tls| tls.faults()).next() {
-        return Err(invalid(&format!("/tls/{key}"), why));
-    }
-    if !doc.service.is_empty() && !model::id::is_slug(&doc.service) {
-        return Err(invalid("/service", "expected a slug: a-z, 0-9 and '-'"));
-    }
-    doc.acl.as_ref().map_or(Ok(()), |wish| acl::check(wish, "/acl"))
+    Ok(())
 }
 
 /// What the walk may reach, and as whom.

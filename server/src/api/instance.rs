@@ -62,7 +62,7 @@ pub async fn get(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
             .map(|f| format!("{}: {}", f.reason.as_str(), f.detail))
             .unwrap_or_default(),
         accept: desk.as_ref().and_then(|d| d.accept()).map(accept),
-        turbo_until: desk.and_then(|d| d.turbo_until(tokio::time::Instant::now())),
+        turbo_until: desk.and_then(|d| d.turbo(tokio::time::Instant::now())),
         interval_ms: row.map(|r| r.reading.interval_ms),
     }))
 }

@@ -205,6 +205,7 @@ fn of_change() -> Vec<Route> {
         route("inventory.apply", apply::apply),
         route("service.adopt", adopt::adopt),
         route("service.acl", acl::get),
+        route("service.acl_proof", acl::prove),
         route("secret.put", secret::put),
         route("secret.remove", secret::remove),
         route("intake.alertmanager", intake::alertmanager),

@@ -48,7 +48,7 @@ pub async fn start(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
 pub async fn end(api: Arc<Api>, ask: Ask) -> Result<Answer, Fail> {
     let (id, place) = allowed(&api, &ask)?;
     let desks = &api.app.watching.desks;
-    if desks.of(&id).is_some_and(|desk| desk.turbo_until(tokio::time::Instant::now()).is_some()) {
+    if desks.of(&id).is_some_and(|desk| desk.turbo(tokio::time::Instant::now()).is_some()) {
         let entry = AuditEntry::new(ask.action.id, &id, place);
         api.app.store.audit_write(&ask.caller, entry, ask.now).await?;
         desks.end_turbo(&id);

@@ -127,8 +127,9 @@ pub(super) async fn own(
 ) -> Response {
     match access::reader(&app, &headers, peer).await {
         Ok(reader) if reader.sees_all() => {
-            let page = app.metrics.render(&app, app.now());
-            answer(page, Format::Text, Encoding::of(&headers))
+            let format = Format::from_accept(accept(&headers));
+            let page = app.metrics.render(&app, app.now(), format);
+            answer(page, format, Encoding::of(&headers))
         }
         Ok(_) => refuse(Problem::new(
             Code::RightMissing,
@@ -195,7 +196,8 @@ fn render(app: &App, reader: &Reader, shard: Option<Shard>, format: Format) -> R
     let own = |id: &model::InstanceId| {
         reader.sees_all() || inventory.services.contains_key(&id.service())
     };
-    let removed: Vec<_> = app.removed_instances().into_iter().filter(|id| own(id)).collect();
+    let removed: Vec<_> =
+        app.removed_instances().into_iter().filter(|gone| own(&gone.id)).collect();
     let alerts: Vec<_> = seen
         .alerts
         .iter()
@@ -211,12 +213,7 @@ fn render(app: &App, reader: &Reader, shard: Option<Shard>, format: Format) -> R
         .filter(|t| t.instance.as_ref().is_none_or(|i| inventory.instances.contains_key(i)))
         .cloned()
         .collect();
-    let drift: Vec<_> = seen
-        .drift
-        .iter()
-        .filter(|(service, _, _)| inventory.services.contains_key(service))
-        .cloned()
-        .collect();
+    let drift: Vec<_> = seen.drift.iter().filter(|point| own(&point.instance)).cloned().collect();
     let own_risk = |id: &model::ServiceId| inventory.services.contains_key(id);
     let zone_risks: Vec<_> =
         seen.zone_risks.iter().filter(|(id, ..)| own_risk(id)).cloned().collect();

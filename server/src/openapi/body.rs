@@ -105,6 +105,11 @@ pub(super) fn body(id: &str) -> Option<Value> {
         ),
         "secret.put" => (json!(["password"]), json!({ "user": string(), "password": string() })),
         "service.adopt" => adoption(),
+        "service.acl_proof" => {
+            let login = json!({ "type": "object" });
+            let properties = json!({ "user": string(), "auth": login, "sentinel_auth": login });
+            (json!([]), properties)
+        }
         "inventory.apply" => {
             let any = json!({ "schema": { "type": "object" } });
             return Some(json!({

@@ -4,6 +4,8 @@
 //! Invariant: asking never waits and never does the task's work; a turbo ends by itself, and there
 //! are at most `TURBOS_MAX` of them. Lives in memory only: over a restart a turbo simply ends.
 
+mod looks;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::past::{Moments, Past, Recall};
+use looks::Looks;
 
 /// Interval of a turbo: live charts move once a second.
 pub(super) const TURBO_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,6 +56,7 @@ struct Turbo {
 #[derive(Debug, Default)]
 struct Kept {
     turbo: Option<Turbo>,
+    looks: Looks,
     accept: Option<AcceptSeen>,
     grade: Sticky,
     past: Past,
@@ -80,8 +84,19 @@ impl Desk {
         self.bell.notified().await;
     }
 
-    /// End of the turbo, while there is one.
-    pub(crate) fn turbo_until(&self, moment: Instant) -> Option<At> {
+    /// The masters of its service switched: the task polls soon, whatever was polled before.
+    pub(crate) fn ring_switched(&self, now: At) {
+        self.kept().looks.told(now, Instant::now());
+        self.ring();
+    }
+
+    /// Until when it is polled every second: while a turbo lasts, or a look at a switch.
+    pub(super) fn turbo_until(&self, moment: Instant) -> Option<At> {
+        self.turbo(moment).max(self.kept().looks.until(moment))
+    }
+
+    /// End of the turbo somebody asked for, while there is one.
+    pub(crate) fn turbo(&self, moment: Instant) -> Option<At> {
         let mut kept = self.kept();
         kept.turbo = kept.turbo.filter(|turbo| turbo.end > moment);
         kept.turbo.map(|turbo| turbo.until)
@@ -151,10 +166,17 @@ impl Desks {
 
     /// Has every instance of a service polled soon.
     pub(crate) fn ring_service(&self, inventory: &Inventory, service: &ServiceId) {
+        self.of_service(inventory, service).iter().for_each(|desk| desk.ring());
+    }
+
+    /// The same when its masters switched.
+    pub(crate) fn ring_switched(&self, inventory: &Inventory, service: &ServiceId, now: At) {
+        self.of_service(inventory, service).iter().for_each(|desk| desk.ring_switched(now));
+    }
+
+    fn of_service(&self, inventory: &Inventory, service: &ServiceId) -> Vec<Arc<Desk>> {
         let all = self.all();
-        for desk in inventory.of_service(service).filter_map(|i| all.get(&i.id)) {
-            desk.ring();
-        }
+        inventory.of_service(service).filter_map(|i| all.get(&i.id)).cloned().collect()
     }
 
     /// Polls an instance every second for `minutes`; answers the end, or none when too many are.
@@ -163,7 +185,7 @@ impl Desks {
         let all = self.all();
         let moment = Instant::now();
         let others = all.iter().filter(|(other, _)| *other != id);
-        if others.filter(|(_, desk)| desk.turbo_until(moment).is_some()).count() >= TURBOS_MAX {
+        if others.filter(|(_, desk)| desk.turbo(moment).is_some()).count() >= TURBOS_MAX {
             return None;
         }
         let lasts = Duration::from_secs(60) * minutes.clamp(1, TURBO_MINUTES_MAX);
@@ -177,7 +199,7 @@ impl Desks {
     /// Ends a turbo; answers whether there was one.
     pub(crate) fn end_turbo(&self, id: &InstanceId) -> bool {
         let Some(desk) = self.of(id) else { return false };
-        let was = desk.turbo_until(Instant::now()).is_some();
+        let was = desk.turbo(Instant::now()).is_some();
         desk.kept().turbo = None;
         desk.ring();
         was
@@ -239,6 +261,18 @@ mod tests {
         assert_eq!(desk.turbo_until(now), Some(until));
         assert_eq!(desk.turbo_until(now + Duration::from_secs(61)), None);
         assert_eq!(desk.turbo_until(now), None, "and does not come back");
+    }
+
+    #[test]
+    fn a_look_at_a_switch_is_fast_like_a_turbo_and_counts_as_none() {
+        let desks = Desks::default();
+        let desk = desks.open(&id(1));
+        desk.ring_switched(T0);
+        let now = Instant::now();
+        assert_eq!((desk.turbo_until(now), desk.turbo(now)), (Some(T0 + 4_000), None));
+        assert!(!desks.end_turbo(&id(1)));
+        let until = desks.turbo(&id(1), 1, T0).unwrap();
+        assert_eq!(desk.turbo_until(now), Some(until));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! Invariant: an event is a hint that it is time to look, never a fact: roles, masters and addresses
 //! are read from the servers themselves, and nothing is dialled that is not in the inventory. Events
-//! are bounded by the budget of each instance's extra polls.
+//! are bounded by the budget of each instance's extra polls; a switch of masters has one of its own, so
+//! that it is seen also after many others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::turns;
 use crate::app::App;
 
+/// The event that says who is the master now.
+const SWITCHED: &str = "+switch-master";
+
 /// The events that change or announce a change of roles, or of what Sentinel thinks of a node.
 pub(crate) const CHANNELS: [&str; 19] = [
-    "+switch-master",
+    SWITCHED,
     "+sdown",
     "-sdown",
     "+odown",
@@ -88,13 +92,13 @@ async fn connection(app: &App, id: &InstanceId, heard_before: &mut bool) -> Stri
             counted = Some(Counted::new(app));
             // What happened while nobody listened was missed.
             if std::mem::replace(heard_before, true) {
-                ring(app, id, "");
+                ring(app, id, "", "");
             }
         }
         Heard::Message { channel, text } => {
             if let Some(known) = CHANNELS.iter().find(|c| **c == channel) {
                 app.metrics.sentinel_events.with_label_values(&[known]).inc();
-                ring(app, id, &text);
+                ring(app, id, known, &text);
             }
         }
     });
@@ -118,10 +122,13 @@ impl Drop for Counted<'_> {
 }
 
 /// Has the services this Sentinel may speak of polled soon, and their topology looked at.
-fn ring(app: &App, sentinel: &InstanceId, text: &str) {
-    let inventory = app.inventory();
+fn ring(app: &App, sentinel: &InstanceId, channel: &str, text: &str) {
+    let (inventory, desks) = (app.inventory(), &app.watching.desks);
     for service in concerned(&inventory, sentinel, text) {
-        app.watching.desks.ring_service(&inventory, service);
+        match channel == SWITCHED {
+            true => desks.ring_switched(&inventory, service, app.now()),
+            false => desks.ring_service(&inventory, service),
+        }
     }
     app.watching.topology_moved.notify_one();
 }

@@ -1,6 +1,6 @@
 //! Users and passwords: the least a monitor user needs is enough, and is all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use model::At;
 use model::reading::{Facts, Reading, Text};
 use model::secret::Secret;
 use model::service::InstanceKind;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tests::fleet::{RedisFleet, ZONES, program};
+use tests::process::Cachewarden;
 use tests::wait;
 
 use super::{adopt, cli, is_up, warden};
@@ -240,4 +241,76 @@ async fn a_password_is_rotated_without_a_lost_poll_and_a_wrong_one_is_auth_until
     assert!(!cw.log().contains("planted-"));
     let (status, _) = cw.api("/services/pay.solo/secrets/redis").await;
     assert_eq!(status, 405, "there is no way to read one");
+}
+
+/// What the processes of a service say of the monitor user: state, lacking, surplus and detail, by
+/// address.
+async fn proof(cw: &Cachewarden, service: &str) -> BTreeMap<String, Json> {
+    let (status, answer) = cw.post(&format!("/services/{service}/acl/proof"), &json!({})).await;
+    assert_eq!(status, 200, "{answer:#}");
+    let items = answer["items"].as_array().unwrap().clone();
+    let address =
+        |item: &Json| item["instance"].as_str().unwrap().rsplit('@').next().map(String::from);
+    items.into_iter().map(|item| (address(&item).unwrap(), item)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_process_proves_the_access_of_the_monitor_user_and_names_what_is_wrong() {
+    let mut fleet = RedisFleet::new();
+    let made = fleet.sentinel("cart", 5_000).await;
+    let cw = warden().await;
+    let sentinel = fleet.nodes[made.sentinels[0]].address.clone();
+    let done = adopt(&cw, false, json!({"seeds": [sentinel]})).await;
+    assert_eq!(done.0, 200, "{:#}", done.1);
+    for node in &fleet.nodes {
+        is_up(&cw, &format!("pay.cart@{}", node.address)).await;
+    }
+    let before = proof(&cw, "pay.cart").await;
+    assert_eq!(before.len(), 6);
+    for (address, said) in &before {
+        assert_eq!(said["state"], "unknown", "{address}: {said}");
+        assert!(said["detail"].as_str().unwrap().contains("no user"), "{address}: {said}");
+    }
+
+    let hash = server::acl_hash(PASSWORD);
+    let (_, printed) = cw.api(&format!("/services/pay.cart/acl?password_sha256={hash}")).await;
+    let printed = printed["items"].as_array().unwrap().clone();
+    for (index, node) in fleet.nodes.iter().enumerate() {
+        let kind = if made.sentinels.contains(&index) { "sentinel" } else { "redis" };
+        let rules = printed.iter().find(|item| item["kind"] == kind).unwrap();
+        let words: Vec<&str> = rules["setuser"].as_str().unwrap().split(' ').collect();
+        ask(&node.address, None, &words).await.unwrap();
+    }
+    for (address, said) in proof(&cw, "pay.cart").await {
+        assert_eq!(said["state"], "proved", "{address}: {said}");
+        assert!(said["tried"].as_u64().unwrap() > 20, "{address}: {said}");
+    }
+
+    let (master, replica) = (&fleet.nodes[made.master], &fleet.nodes[made.replicas[0]]);
+    master.cli(&["ACL", "SETUSER", USER, "+flushall", "-slowlog|get"]);
+    replica.cli(&["ACL", "SETUSER", USER, "+get", "~*"]);
+    let after = proof(&cw, "pay.cart").await;
+    let wrong = &after[&master.address];
+    assert_eq!((&wrong["state"], &wrong["surplus"]), (&json!("wrong"), &json!(["flushall"])));
+    assert_eq!(wrong["lacking"], json!(["slowlog|get"]), "{wrong}");
+    assert_eq!(after[&replica.address]["surplus"], json!(["get"]));
+    let (code, said) = cli(&cw, &["acl", "pay.cart", "--prove"]).await;
+    assert!(code != Some(0) && said.contains("flushall") && said.contains("proved"), "{said}");
+
+    // Asked by somebody of their own, whose password is used and not kept.
+    replica.cli(&["ACL", "SETUSER", "dba", "on", ">planted-dba", "+@all", "~*", "&*"]);
+    let auth = json!({"user": "dba", "password": "planted-dba"});
+    let (status, answer) = cw.post("/services/pay.cart/acl/proof", &json!({"auth": auth})).await;
+    assert_eq!(status, 200, "{answer:#}");
+    let of = |address: &str| {
+        let items = answer["items"].as_array().unwrap();
+        items.iter().find(|i| i["instance"].as_str().unwrap().ends_with(address)).unwrap().clone()
+    };
+    assert_eq!(of(&replica.address)["surplus"], json!(["get"]));
+    let stranger = of(&master.address);
+    assert_eq!(stranger["state"], "unknown");
+    assert!(stranger["detail"].as_str().unwrap().starts_with("auth"), "{stranger}");
+    let (_, trail) = cw.api("/audit?limit=50").await;
+    assert!(trail.to_string().contains("service.acl_proof"));
+    assert!(!trail.to_string().contains("planted-") && !cw.log().contains("planted-"));
 }

@@ -198,6 +198,12 @@ fn rows(cart: &str, alert: &str, incident: &str) -> Vec<Row> {
         ),
         get("service.acl", "/services/pay.cart/acl", [422, 422, 404, 401]),
         (
+            "service.acl_proof",
+            "/services/pay.cart/acl/proof".into(),
+            Some(json!({})),
+            [403, 200, 404, 401],
+        ),
+        (
             "secret.put",
             "/services/pay.cart/secrets/redis".into(),
             Some(json!({ "password": "planted" })),

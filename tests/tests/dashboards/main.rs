@@ -6,6 +6,7 @@
 mod board;
 mod boards;
 mod compat;
+mod grafana;
 mod live;
 mod names;
 mod policy;

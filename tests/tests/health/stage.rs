@@ -46,7 +46,9 @@ impl Stage {
 
     /// The same with a process that runs already.
     pub async fn on(cw: Cachewarden, fleet: RedisFleet, services: Value, kept: &[&str]) -> Stage {
-        let stage = Stage { fleet, cw, http: tests::process::http().build().unwrap() };
+        // A connection that is kept may be closed by a process that was stopped meanwhile.
+        let http = tests::process::http().pool_max_idle_per_host(0).build().unwrap();
+        let stage = Stage { fleet, cw, http };
         stage.cw.apply(&inventory(services)).await;
         stage.quiet(kept).await;
         stage

@@ -82,7 +82,9 @@ impl Stage {
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}/api/v1{path}", self.cw.url);
         let request = self.http.request(method, url).bearer_auth(self.cw.token().await);
-        let answer = request.header("if-match", "*").json(body).send().await.unwrap();
+        let request = request.header("if-match", "*");
+        let request = if body.is_null() { request } else { request.json(body) };
+        let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 

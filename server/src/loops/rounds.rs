@@ -108,14 +108,7 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     group.spawn("scores", move |stop| async move {
         run(&a, "scores", every(SECOND), stop, |now| score_book::round(&a, now)).await;
     });
-    // On SQLite there is nobody else.
-    if app.store.is_shared() {
-        let a = app.clone();
-        group.spawn("vantage", move |stop| async move {
-            let pace = every(vantage::every(&a));
-            run(&a, "vantage", pace, stop, |now| vantage::round(&a, now)).await;
-        });
-    }
+    others(app, group);
     alerting::spawn(app, group);
     let a = app.clone();
     group.spawn("facts", move |stop| async move {
@@ -125,6 +118,17 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     group.spawn("certificates", move |stop| async move {
         run(&a, "certificates", every(GRID), stop, |_| certificates(&a)).await;
     });
+}
+
+/// The loop that hears the other processes; on SQLite there is nobody else.
+fn others(app: &Arc<App>, group: &mut Group) {
+    if app.store.is_shared() {
+        let a = app.clone();
+        group.spawn("vantage", move |stop| async move {
+            let pace = every(vantage::every(&a));
+            run(&a, "vantage", pace, stop, |now| vantage::round(&a, now)).await;
+        });
+    }
 }
 
 /// Reads our own certificates' files again, on a thread that polls do not need.

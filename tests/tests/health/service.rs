@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tests::fleet::{Node, RedisFleet, ZONES};
+use tests::process::{Cachewarden, Options};
 use tests::wait;
 
 use crate::stage::{Stage, adds_up, bar, listed, score};
@@ -163,14 +165,21 @@ async fn a_lost_shard_of_a_cluster_that_cannot_fail_over_halves_it_and_with_full
     }
 }
 
+/// Of polls that are scheduled: below ten seconds a gone server is dialled less often than it is polled.
+const INTERVAL_S: u32 = 10;
+
 /// `health.md`, "Done means" 11.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_counts_as_many_bad_seconds_as_it_had() {
-    let mut stage = Stage::solo(&["maxmemory 1gb"], "store", &[]).await;
+    let mut fleet = RedisFleet::new();
+    fleet.node(ZONES[0], &["maxmemory 1gb"]).await;
+    let solo = json!({"id": "solo", "system": "shop", "instances": listed(&[&fleet.nodes[0]])});
+    let options = Options { interval_s: Some(INTERVAL_S), ..Options::default() };
+    let mut stage = Stage::on(Cachewarden::with(options).await, fleet, json!([solo]), &[]).await;
     let path = stage.instance("solo", 0);
-    stage.well(&path).await;
+    stage.until(&path, "it is up", |page| score(page) > 0.0).await;
     let seconds = async |stage: &Stage| {
-        let (_, page) = stage.cw.api("/services/pay.solo/slo").await;
+        let (_, page) = stage.ask(Method::GET, "/services/pay.solo/slo", &Value::Null).await;
         let of = |name: &str| page["seconds"][name].as_f64().unwrap_or(f64::NAN);
         (of("good"), of("bad"), of("unknown"))
     };
@@ -181,14 +190,14 @@ async fn an_outage_counts_as_many_bad_seconds_as_it_had() {
     let before = seconds(&stage).await;
     let began = Instant::now();
     stage.fleet.nodes[0].kill();
-    wait::until("ten bad seconds are counted", || async {
-        (seconds(&stage).await.1 > before.1 + 10.0).then_some(())
+    wait::until("two intervals are counted as bad", || async {
+        (seconds(&stage).await.1 > before.1 + f64::from(2 * INTERVAL_S)).then_some(())
     })
     .await;
     stage.fleet.nodes[0].spawn();
     stage.fleet.nodes[0].answers().await;
     let outage = began.elapsed().as_secs_f64();
-    stage.until(&path, "it is up", |page| page["score"].as_f64() > Some(0.0)).await;
+    stage.until(&path, "it is up again", |page| score(page) > 0.0).await;
     let good = seconds(&stage).await.0;
     let after = wait::until("good seconds go on", || async {
         let now = seconds(&stage).await;
@@ -196,20 +205,21 @@ async fn an_outage_counts_as_many_bad_seconds_as_it_had() {
     })
     .await;
     let bad = after.1 - before.1;
-    // One interval at each end; on a busy machine a poll may be late by another.
-    assert!((bad - outage).abs() <= 3.0, "{bad} bad seconds of an outage of {outage}");
+    // Plus what a poll lasts; a busy machine sends it late.
+    let most = f64::from(INTERVAL_S) + 3.0;
+    assert!((bad - outage).abs() <= most, "{bad} bad seconds of an outage of {outage}");
 
     // While nobody looks nothing is known, and nothing is bad.
     stage.cw.signal("STOP");
     let age = stage.info("server", "uptime_in_seconds");
     wait::until("the server is older by a pause", || async {
-        (stage.info("server", "uptime_in_seconds") >= age + 12.0).then_some(())
+        (stage.info("server", "uptime_in_seconds") >= age + 45.0).then_some(())
     })
     .await;
     stage.cw.signal("CONT");
     let later = wait::until("the pause is known as unknown", || async {
         let now = seconds(&stage).await;
-        (now.2 > after.2 + 8.0).then_some(now)
+        (now.2 > after.2 + 30.0).then_some(now)
     })
     .await;
     assert!(later.1 - after.1 < 1.0, "{} bad seconds of a pause of ours", later.1 - after.1);

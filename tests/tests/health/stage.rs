@@ -46,7 +46,9 @@ impl Stage {
 
     /// The same with a process that runs already.
     pub async fn on(cw: Cachewarden, fleet: RedisFleet, services: Value, kept: &[&str]) -> Stage {
-        let stage = Stage { fleet, cw, http: tests::process::http().build().unwrap() };
+        // A connection that is kept may be closed by a process that was stopped meanwhile.
+        let http = tests::process::http().pool_max_idle_per_host(0).build().unwrap();
+        let stage = Stage { fleet, cw, http };
         stage.cw.apply(&inventory(services)).await;
         stage.quiet(kept).await;
         stage
@@ -80,7 +82,9 @@ impl Stage {
     pub async fn ask(&self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}/api/v1{path}", self.cw.url);
         let request = self.http.request(method, url).bearer_auth(self.cw.token().await);
-        let answer = request.header("if-match", "*").json(body).send().await.unwrap();
+        let request = request.header("if-match", "*");
+        let request = if body.is_null() { request } else { request.json(body) };
+        let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 

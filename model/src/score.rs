@@ -4,6 +4,8 @@
 
 mod waterfall;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -177,13 +179,13 @@ pub struct UnknownSignal {
     pub needs: String,
 }
 
-/// A signal that does not apply here.
+/// A signal that does not apply here. Every score has some, always the same words: they are borrowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NotApplicable {
     /// Signal id.
-    pub signal: String,
+    pub signal: Cow<'static, str>,
     /// Why.
-    pub why: String,
+    pub why: Cow<'static, str>,
 }
 
 /// A change that would raise the score most.

@@ -218,7 +218,8 @@ fn threshold(signal: Signal, measure: &Measure, policy: &Policy) -> Threshold {
 }
 
 fn silent(measures: &Measures) -> (Vec<UnknownSignal>, Vec<NotApplicable>) {
-    let (mut unknown, mut not_applicable) = (Vec::new(), Vec::new());
+    // About that many have no meaning for a healthy server: growing costs more than the room.
+    let (mut unknown, mut not_applicable) = (Vec::new(), Vec::with_capacity(16));
     for signal in Signal::all() {
         match measures[*signal as usize] {
             Seen::Known(_) | Seen::NotApplicable(SWITCHED_OFF) => {}

@@ -75,7 +75,7 @@ fn from_the_second_poll_only_what_later_tiers_read_is_unknown() {
     let explained = scene.explain(&scene.inputs(&second, None, T0 + 15_000));
     assert_eq!(reasons(&explained), [("S4", "not_read"), ("S7", "not_read")]);
     assert!(explained.confidence > 0.95, "{}", explained.confidence);
-    let why: Vec<&str> = explained.not_applicable.iter().map(|n| n.signal.as_str()).collect();
+    let why: Vec<&str> = explained.not_applicable.iter().map(|n| &*n.signal).collect();
     assert!(["A3", "A5", "A8", "M3", "M5", "C4"].iter().all(|s| why.contains(s)), "{why:?}");
 }
 

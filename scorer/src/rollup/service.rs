@@ -135,16 +135,17 @@ fn dependencies<'a>(
 }
 
 pub(super) fn shards<'a>(service: &Service, index: &Index<'a>, view: &View<'a>) -> Vec<Shard<'a>> {
-    let mut groups: BTreeMap<u32, Vec<Member<'a>>> = BTreeMap::new();
-    for member in index.nodes(service) {
-        let number = if service.mode == Mode::Cluster { member.shard() } else { 0 };
-        groups.entry(number).or_default().push(*member);
-    }
+    let nodes = index.nodes(service);
     let shard = |(number, members)| Shard::new(number, members, service.mode, |m| view.owns(m));
-    let mut shards: Vec<Shard<'a>> = groups.into_iter().map(shard).collect();
-    if service.mode == Mode::Cluster {
-        mark_unsorted(&mut shards);
+    if service.mode != Mode::Cluster {
+        return if nodes.is_empty() { Vec::new() } else { vec![shard((0, nodes.to_vec()))] };
     }
+    let mut groups: BTreeMap<u32, Vec<Member<'a>>> = BTreeMap::new();
+    for member in nodes {
+        groups.entry(member.shard()).or_default().push(*member);
+    }
+    let mut shards: Vec<Shard<'a>> = groups.into_iter().map(shard).collect();
+    mark_unsorted(&mut shards);
     shards
 }
 

@@ -255,10 +255,9 @@ impl<'a> Shard<'a> {
             caps.push(cap(Gate::NoReplica, self.no_healthy_replica(), text));
         }
         if rules.zones > 1 {
-            let n = rules.zones;
-            let wanted = if n == ZONES { "three".to_owned() } else { n.to_string() };
-            let text = format!("all its members stand in one zone, {wanted} are wanted");
-            caps.push(cap(Gate::OneZone, self.one_zone(), &text));
+            let holds = self.one_zone();
+            let text = if holds { one_zone_text(rules.zones) } else { String::new() };
+            caps.push(cap(Gate::OneZone, holds, &text));
         }
         caps
     }
@@ -284,6 +283,11 @@ impl<'a> Shard<'a> {
         let first = self.members.first().map(|m| &m.instance.zone);
         self.members.iter().all(|m| Some(&m.instance.zone) == first)
     }
+}
+
+fn one_zone_text(zones: u32) -> String {
+    let wanted = if zones == ZONES { "three".to_owned() } else { zones.to_string() };
+    format!("all its members stand in one zone, {wanted} are wanted")
 }
 
 fn is_of_shard(what: Counted) -> bool {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use exporter::encode::SloPoint;
+use model::inventory::Inventory;
 use model::row::Row;
 use model::service::{Mode, Service};
 use model::{At, ServiceId};
@@ -160,14 +161,24 @@ fn count(app: &App, now: At) {
             continue;
         }
         let planned = kept.planned_until.get(&service.id).copied().unwrap_or(At::EPOCH);
+        let whole = is_whole(app, &inventory, service);
         let account = kept.accounts.entry(service.id.clone()).or_default();
         account.keep(|n| shards.contains_key(&n));
         for ((shard, rows), share) in shards.iter().zip(shares(&shards)) {
-            if let Some(look) = slo::look(rows, deadline_ms) {
+            if let Some(look) = slo::look(rows, whole, deadline_ms) {
                 account.take(*shard, &look, share, planned);
             }
         }
     }
+}
+
+/// Whether every node was polled since it is in the tree as it is now: after a start, and while a
+/// cluster is sorted into shards, the master may be the one that is missing.
+fn is_whole(app: &App, inventory: &Inventory, service: &Service) -> bool {
+    inventory.nodes(&service.id).all(|node| {
+        let row = app.board.row(&node.id);
+        row.is_some_and(|row| row.instance.shard == node.shard)
+    })
 }
 
 /// Saves at the end of the process.

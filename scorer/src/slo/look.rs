@@ -24,9 +24,9 @@ const GAP_MIN_MS: i64 = 5_000;
 /// Errors that refuse a write.
 const REFUSALS: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
 
-/// What the rows of a shard's members say; none before any was polled. A probe may take
-/// `deadline_ms`.
-pub fn look(rows: &[Arc<Row>], deadline_ms: i64) -> Option<Look> {
+/// What the rows of a shard's members say; none before any was polled. `whole`: no member is missing
+/// among them. A probe may take `deadline_ms`.
+pub fn look(rows: &[Arc<Row>], whole: bool, deadline_ms: i64) -> Option<Look> {
     let master = rows.iter().filter(|r| r.role() == Some(Role::Master));
     // The one that became master last is in force: the other has not been asked since.
     if let Some(row) = master.max_by_key(|r| (r.role_since, r.reading.at)) {
@@ -36,10 +36,10 @@ pub fn look(rows: &[Arc<Row>], deadline_ms: i64) -> Option<Look> {
     if let Some(row) = rows.iter().filter(was_master).max_by_key(|r| r.reading.at) {
         return Some(made(row, silent(row, deadline_ms), deadline_ms));
     }
-    // Nobody is a master: proven only by those who answer.
+    // Nobody is a master: proven only by all, and by those who answer.
     let row = rows.iter().max_by_key(|r| r.reading.at)?;
     let all_answer = rows.iter().all(|r| r.verdict.is_up() && r.reading.up);
-    let sight = if all_answer { Sight::Bad } else { Sight::Unknown };
+    let sight = if whole && all_answer { Sight::Bad } else { Sight::Unknown };
     Some(made(row, sight, deadline_ms))
 }
 

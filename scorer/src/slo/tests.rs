@@ -145,7 +145,7 @@ fn row(role: Role, verdict: Verdict, spoil: impl FnOnce(&mut model::reading::Rea
 
 #[test]
 fn what_a_master_says_decides_and_what_nobody_says_is_unknown() {
-    let sight = |rows: &[Arc<Row>]| look(rows, 2_000).map(|l| l.sight);
+    let sight = |rows: &[Arc<Row>]| look(rows, true, 2_000).map(|l| l.sight);
     let up = || row(Role::Master, Verdict::Up, |_| {});
     let silent =
         |verdict| row(Role::Master, verdict, |r| *r = failed(T0 + 1000, Reason::Timeout, 1));
@@ -157,6 +157,8 @@ fn what_a_master_says_decides_and_what_nobody_says_is_unknown() {
     assert_eq!(sight(&[silent(Verdict::Down("x".into())), up()]), Some(Sight::Good));
     let replica = || row(Role::Replica, Verdict::Up, |_| {});
     assert_eq!(sight(&[replica()]), Some(Sight::Bad), "nobody takes writes");
+    let some = look(&[replica()], false, 2_000).map(|l| l.sight);
+    assert_eq!(some, Some(Sight::Unknown), "the master was not polled yet");
     let hidden = row(Role::Replica, Verdict::Unknown("x".into()), |_| {});
     assert_eq!(sight(&[replica(), hidden]), Some(Sight::Unknown));
     let loading = |r: &mut model::reading::Reading| r.facts.values.set(Field::Loading, 1.0);

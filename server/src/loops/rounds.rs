@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alerter::Objective;
-use alerter::signal::Object;
+use alerter::signal::{Object, Outlook};
 use exporter::encode::ThresholdPoint;
 use model::caller::Caller;
 use model::incident::Verb;
@@ -80,18 +80,7 @@ pub(super) fn observe(app: &Arc<App>, group: &mut Group) {
     group.spawn("alert_grid", move |stop| async move {
         // Slots are 15 s long; each object has its own within them.
         run(&a, "alert_grid", every(SECOND), stop, |now| {
-            let known = |due: &dyn Fn(&Object) -> bool| {
-                let (inventory, rollup) = (a.inventory(), a.board.rollup());
-                let mut outlook = alerter::outlook(&inventory, &a.board, &rollup, due);
-                for point in a.slo.points(&a, now).iter() {
-                    if due(&Object::Service(point.service.clone())) {
-                        let seen = Objective { burn: &point.burn, unknown: &point.unknown };
-                        alerter::objective(&mut outlook, &point.service, seen);
-                    }
-                }
-                outlook
-            };
-            a.alerter.evaluate_grid(known, now);
+            a.alerter.evaluate_grid(|due| outlook(&a, due, now), now);
             std::future::ready(Ok(()))
         })
         .await;
@@ -129,6 +118,19 @@ fn others(app: &Arc<App>, group: &mut Group) {
             run(&a, "vantage", pace, stop, |now| vantage::round(&a, now)).await;
         });
     }
+}
+
+/// What is known of the objects that are due on the alerts' grid.
+fn outlook(app: &App, due: &dyn Fn(&Object) -> bool, now: At) -> Outlook {
+    let (inventory, rollup) = (app.inventory(), app.board.rollup());
+    let mut known = alerter::outlook(&inventory, &app.board, &rollup, due);
+    for point in app.slo.points(app, now).iter() {
+        if due(&Object::Service(point.service.clone())) {
+            let seen = Objective { burn: &point.burn, unknown: &point.unknown };
+            alerter::objective(&mut known, &point.service, seen);
+        }
+    }
+    known
 }
 
 /// Reads our own certificates' files again, on a thread that polls do not need.

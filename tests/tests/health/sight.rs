@@ -1,6 +1,7 @@
 //! What cannot be read is never green: a refused INFO, a wrong password; and with two scrapers the one
 //! that is cut off takes nothing for down.
 
+use model::At;
 use serde_json::{Value, json};
 use tests::fleet::{RedisFleet, ZONES};
 use tests::pg::Postgres;
@@ -65,6 +66,11 @@ async fn says(cw: &Cachewarden, id: &str, state: &str) -> bool {
     page.lines().any(|l| words.iter().all(|w| l.contains(w)) && l.ends_with(" 1"))
 }
 
+/// When a score was made.
+fn time(page: &Value) -> At {
+    At::parse(page["at"].as_str().unwrap()).unwrap()
+}
+
 async fn agree(cw: &[&Cachewarden], ids: &[String], state: &str) {
     wait::until_within(&format!("all say {state}"), crate::stage::PATIENCE, || async {
         for (cw, id) in cw.iter().flat_map(|cw| ids.iter().map(move |id| (cw, id))) {
@@ -112,11 +118,14 @@ async fn with_two_scrapers_the_one_that_is_cut_off_takes_nothing_for_down_and_bo
     // One server out of sight for one scraper, in a zone that answers it.
     let path = format!("/instances/{}/health", ids[0]);
     relays[0].cut(stage.cw.pid());
-    stage.until(&path, "it is out of sight", unknown).await;
-    // Polls fail after a second each: more than the minute after which it would be believed.
-    for page in stage.scores(&path, 70).await {
-        assert!(unknown(&page), "{page:#}");
-    }
+    let begun = time(&stage.until(&path, "it is out of sight", unknown).await);
+    // Longer than the minute after which it would be believed.
+    stage
+        .until(&path, "a minute is over", |page| {
+            assert!(unknown(page), "{page:#}");
+            time(page).since_ms(begun) > 70_000
+        })
+        .await;
     // Then the whole zone.
     relays[1..].iter().for_each(|relay| relay.cut(stage.cw.pid()));
     for id in &ids {

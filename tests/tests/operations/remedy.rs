@@ -12,7 +12,7 @@ use model::{At, InstanceId};
 use ops::engine::SubmitError;
 use ops::{Engine, Remedy};
 use store::{AlertWrite, IncidentFilter, NewMode, OperationFilter};
-use tests::nodes::call;
+use tests::nodes::{call, said};
 use tests::wait;
 
 use crate::stage::{Kept, Stage, cart, clock, sentinel_stage, stage, system};
@@ -142,6 +142,39 @@ async fn in_auto_a_dead_replica_is_restarted_once_and_the_incident_closes() {
     remedy.round(clock()).await.unwrap();
     let closed = incidents(&s).await.remove(0);
     assert_eq!((closed.state, closed.reason.as_str()), (IncidentState::Closed, "remediated"));
+}
+
+/// The first synchronisation is over: until then the master saves, and its replica is no copy.
+async fn in_sync(s: &Stage) {
+    let addresses = s.nodes.addresses();
+    wait::until("the replica is in sync and nobody saves", || async {
+        let link = said(&addresses[1], "replication", "master_link_status").await?;
+        let saving = said(&addresses[0], "persistence", "rdb_bgsave_in_progress").await?;
+        (link == "up" && saving == "0").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_auto_a_node_that_answers_and_could_not_save_saves_once() {
+    let s = stage(Kept::sqlite().await, 1, true).await;
+    let engine = s.engine("w1");
+    let remedy = Remedy::new(engine.clone());
+    auto_of(&s, "persistence").await;
+    in_sync(&s).await;
+    s.seen_up(0).await;
+    s.seen_up(1).await;
+    let mut alert = alert(&s.nodes.ids[0], clock());
+    alert.alertname = "RedisBgsaveFailed".into();
+    alert.runbooks = vec!["persistence".into()];
+    put(&s, &alert).await;
+    remedy.round(clock()).await.unwrap();
+    let made = decisions(&s).await;
+    assert_eq!((made[0].verb, made[0].guard.as_str()), (Verb::Auto, "all"), "{made:#?}");
+    let acting = incidents(&s).await.remove(0);
+    let ended = s.finish(&[&engine], &acting.operation.unwrap()).await;
+    assert_eq!(ended.state, OperationState::Done, "{}", ended.reason);
+    assert_eq!(ended.kind.as_str(), "bgsave");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

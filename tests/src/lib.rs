@@ -13,7 +13,6 @@ pub mod nodes;
 pub mod pg;
 pub mod process;
 pub mod prometheus;
-pub mod relay;
 pub mod rogue;
 pub mod stage;
 pub mod wait;

@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(4);
 /// Expected length of a failover whose detection time is not known: 15 s node-timeout needs 21 s.
 const FAILOVER_MS: i64 = 25_000;
 /// How far back failures in a row are counted.
-const FAILURES_WINDOW_MS: i64 = 7 * 86_400_000;
+pub(super) const FAILURES_WINDOW_MS: i64 = 7 * 86_400_000;
 
 /// What one round reads once for all incidents.
 pub(super) struct Seen {

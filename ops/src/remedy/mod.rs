@@ -74,7 +74,7 @@ impl Remedy {
     /// One round: opens incidents for alerts that fire, follows those that are open, decides.
     /// Idempotent; a round that fails in the middle is taken up by the next.
     pub async fn round(&self, now: At) -> store::Result<()> {
-        if self.nothing_to_do().await? {
+        if self.nothing_to_do(now).await? {
             self.forget(&[]);
             return Ok(());
         }
@@ -93,14 +93,18 @@ impl Remedy {
         opened.and(failed.map_or(Ok(()), Err))
     }
 
-    /// Nothing fires that has a runbook, no incident is open, no operation holds anything: most rounds
-    /// of most days, which need not read what the guards look at.
-    async fn nothing_to_do(&self) -> store::Result<bool> {
+    /// Nothing fires that has a runbook, no incident is open, no operation of ours waits or runs, which
+    /// a kill switch would stop: most rounds of most days need not read what the guards look at.
+    async fn nothing_to_do(&self, now: At) -> store::Result<bool> {
         let store = self.engine.store();
         let firing = |a: &Alert| a.phase == Phase::Firing;
         Ok(!store.alerts_with_runbooks().await?.iter().any(firing)
             && store.incidents_open().await?.is_empty()
-            && store.operation_locks().await?.is_empty())
+            && store
+                .remedy_actions(now - context::FAILURES_WINDOW_MS)
+                .await?
+                .iter()
+                .all(|a| a.state.is_final()))
     }
 
     /// Automatic operations under a kill switch: queued ones end, running ones stop at their next
